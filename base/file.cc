@@ -1,0 +1,59 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+namespace culvert {
+
+Result<std::string> readAll(int fd, std::size_t maxBytes) {
+  std::string data;
+  std::size_t used = 0;
+  for (;;) {
+    if (data.size() - used < 4096) data.resize(data.size() + (data.empty() ? 8192 : data.size()));
+    const ssize_t got = ::read(fd, data.data() + used, data.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fromErrno(errno, "read");
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
+    if (used > maxBytes) {
+      return makeError(Errc::kDecode, "input exceeds " + std::to_string(maxBytes) + " bytes");
+    }
+  }
+  data.resize(used);
+  return data;
+}
+
+Result<std::string> readFile(const std::string& path, std::size_t maxBytes) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return fromErrno(errno, "open " + path);
+  return readAll(fd.get(), maxBytes).context("read " + path);
+}
+
+Result<void> writeAll(int fd, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t put = ::write(fd, data.data(), data.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return fromErrno(errno, "write");
+    data.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Result<void> ensureDirectory(const std::string& path, unsigned mode) {
+  if (::mkdir(path.c_str(), mode) == 0) return {};
+  if (errno == ENOENT) {
+    const std::size_t slash = path.find_last_of('/');
+    if (slash == std::string::npos || slash == 0) return fromErrno(ENOENT, "create " + path);
+    TRY(ensureDirectory(path.substr(0, slash), mode));
+    if (::mkdir(path.c_str(), mode) == 0) return {};
+  }
+  if (errno != EEXIST) return fromErrno(errno, "create directory " + path);
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return fromErrno(errno, "stat " + path);
+  if (!S_ISDIR(info.st_mode)) return fromErrno(ENOTDIR, path);
+  return {};
+}
+
+}  // namespace culvert
