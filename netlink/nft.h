@@ -1,0 +1,215 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/netns.h"
+#include "base/result.h"
+#include "netlink/nft_rule.h"
+#include "netlink/nft_value.h"
+#include "netlink/socket.h"
+
+/// nf_tables over netlink: objects are plain values, a Transaction collects what to do with them,
+/// a Connection commits it or asks what is there. netlink/nft.md tells how and why.
+namespace culvert::nft {
+
+/// A comment of a rule, a set or an element: at most this many bytes, printable, without a double
+/// quote (nft has no escape for it). Others are refused by commit().
+inline constexpr std::size_t kCommentBytesMax = 128;
+
+/// NFPROTO_* (uapi/linux/netfilter.h)
+enum class TableFamily : std::uint8_t { kInet = 1, kIp = 2, kNetdev = 5, kBridge = 7, kIp6 = 10 };
+
+struct Table {
+  TableFamily family = TableFamily::kInet;
+  std::string name;
+  auto operator<=>(const Table&) const = default;
+};
+
+/// Where a base chain is hooked in: `type nat hook postrouting priority 100; policy accept;`
+struct Hook {
+  enum class Point : std::uint8_t {  // NF_INET_*; the bridge family numbers its hooks alike
+    kPrerouting = 0,
+    kInput = 1,
+    kForward = 2,
+    kOutput = 3,
+    kPostrouting = 4,
+  };
+  enum class Type : std::uint8_t { kFilter, kNat, kRoute };
+  enum class Policy : std::uint8_t { kDrop = 0, kAccept = 1 };
+  Type type = Type::kFilter;
+  Point point = Point::kPrerouting;
+  std::int32_t priority = 0;
+  Policy policy = Policy::kAccept;
+  bool operator==(const Hook&) const = default;
+};
+
+struct Chain {
+  Table table;
+  std::string name;
+  std::optional<Hook> hook;  // only base chains have one
+  bool operator==(const Chain&) const = default;
+};
+
+/// A named hash set, or a map if `data` is not empty. Verdict maps must stay small (VerdictMap);
+/// data maps and plain sets cost the same at any size.
+struct Set {
+  Table table;
+  std::string name;
+  TypeList key;
+  TypeList data;            // {DataType::kVerdict} for a verdict map
+  bool hasTimeout = false;  // elements may expire
+  std::string comment;
+  bool operator==(const Set&) const = default;
+};
+
+/// An element of a set or map. Key and data have the types of their set.
+struct Element {
+  Value key;
+  std::variant<std::monostate, Value, Verdict> data = {};
+  std::string comment = {};
+  std::chrono::milliseconds timeout{};  // 0: none
+  bool operator==(const Element&) const = default;
+};
+
+/// Counts the commits to nf_tables in a namespace, whoever made them.
+using Generation = std::uint32_t;
+
+/// What to do, in order, all of it or nothing: a value, which does nothing until committed. Objects
+/// may be used by later operations of the same transaction.
+///
+/// `add` is satisfied with what exists already (and leaves it as it is: an element keeps its
+/// comment), `create` fails on it, `remove` fails on what is absent. To replace an element, or to
+/// remove it if it is there, add it, remove it, and add the new one: readers see one change.
+class Transaction {
+ public:
+  enum class Verb : std::uint8_t { kAdd, kCreate, kInsert, kRemove, kFlush };
+  struct RuleOf {
+    Chain chain;
+    Rule rule;
+    std::uint64_t handle = 0;  // kRemove only
+  };
+  struct ElementsOf {
+    Set set;
+    std::vector<Element> elements;
+  };
+  struct Operation {
+    Verb verb;
+    std::variant<Table, Chain, RuleOf, Set, ElementsOf> what;
+  };
+
+  void add(Table table) { push(Verb::kAdd, std::move(table)); }
+  void create(Table table) { push(Verb::kCreate, std::move(table)); }
+  /// With all that is in it.
+  void remove(Table table) { push(Verb::kRemove, std::move(table)); }
+  /// Removes the rules of all its chains; sets and chains stay.
+  void flush(Table table) { push(Verb::kFlush, std::move(table)); }
+
+  void add(Chain chain) { push(Verb::kAdd, std::move(chain)); }
+  void create(Chain chain) { push(Verb::kCreate, std::move(chain)); }
+  /// Must be empty and not jumped to.
+  void remove(Chain chain) { push(Verb::kRemove, std::move(chain)); }
+  /// Removes its rules.
+  void flush(Chain chain) { push(Verb::kFlush, std::move(chain)); }
+
+  /// At the chain's end.
+  void add(const Chain& chain, Rule rule) { push(Verb::kAdd, RuleOf{chain, std::move(rule)}); }
+  /// At the chain's beginning.
+  void insert(const Chain& chain, Rule rule) {
+    push(Verb::kInsert, RuleOf{chain, std::move(rule)});
+  }
+  void removeRule(const Chain& chain, std::uint64_t handle) {
+    push(Verb::kRemove, RuleOf{chain, {}, handle});
+  }
+
+  void add(Set set) { push(Verb::kAdd, std::move(set)); }
+  void create(Set set) { push(Verb::kCreate, std::move(set)); }
+  /// Must not be used by a rule.
+  void remove(Set set) { push(Verb::kRemove, std::move(set)); }
+  /// Removes its elements.
+  void flush(Set set) { push(Verb::kFlush, std::move(set)); }
+
+  /// Elements go into as few messages as they fit. Consecutive calls on one set are one operation.
+  void add(const Set& set, Element element) { push(Verb::kAdd, set, std::move(element)); }
+  void create(const Set& set, Element element) { push(Verb::kCreate, set, std::move(element)); }
+  void remove(const Set& set, Element element) { push(Verb::kRemove, set, std::move(element)); }
+
+  bool empty() const noexcept { return operations_.empty(); }
+  const std::vector<Operation>& operations() const noexcept { return operations_; }
+
+  /// What commit() does, as input for `nft -f`.
+  std::string toText() const;
+
+ private:
+  template <class What>
+  void push(Verb verb, What what) {
+    operations_.push_back({verb, std::move(what)});
+  }
+  void push(Verb verb, const Set& set, Element element);
+
+  std::vector<Operation> operations_;
+};
+
+/// One operation in nft's words, without a newline; at most `elementsMax` elements are spelled out.
+std::string toText(const Transaction::Operation& operation, std::size_t elementsMax = SIZE_MAX);
+std::string toText(const Table& table);
+std::string toText(const Set& set, const Element& element);
+
+/// A netlink socket to the nf_tables of the namespace it was opened in. Not thread-safe.
+///
+/// Errors carry the kernel's errno (sysErrno) and extended ACK (details). kNotFound: the table, set
+/// or chain asked for is not there. kTryAgain: a listing was interrupted by commits ten times.
+class Connection {
+ public:
+  static Result<Connection> open();
+  static Result<Connection> openIn(const NetNs& ns);
+
+  /// Commits the transaction; on failure nothing has changed. The error names the first operation
+  /// that failed, in nft's words, and the element where the kernel tells. With `expected`, fails
+  /// with kTryAgain (ERESTART) if anybody has committed anything since that generation.
+  Result<void> commit(const Transaction& transaction, std::optional<Generation> expected = {});
+
+  Result<Generation> generation();
+
+  Result<std::vector<Table>> listTables();
+  Result<std::vector<Chain>> listChains(const Table& table);
+  /// Only of sets whose types we know (DataType); others are listed with an empty `key`.
+  Result<std::vector<Set>> listSets(const Table& table);
+
+  struct RuleHandle {
+    std::uint64_t handle = 0;
+    std::string comment;
+  };
+  Result<std::vector<RuleHandle>> listRules(const Chain& chain);
+
+  /// All elements of `set`, whose key and data types must be right, in no order.
+  Result<std::vector<Element>> listElements(const Set& set);
+
+  /// Some elements, as many as the kernel puts in one datagram (dozens): none only if the set is
+  /// empty. Costs the same for any size of set. `complete` tells whether these are all.
+  struct Sample {
+    std::vector<Element> elements;
+    bool complete = false;
+  };
+  Result<Sample> sampleElements(const Set& set);
+
+  /// Looks up keys, each in one hash probe, all with one system call: result i belongs to query i.
+  struct ElementQuery {
+    Set set;
+    Value key;
+  };
+  Result<std::vector<std::optional<Element>>> findElements(
+      const std::vector<ElementQuery>& queries);
+
+ private:
+  explicit Connection(netlink::Socket socket) : socket_(std::move(socket)) {}
+
+  netlink::Socket socket_;
+  std::uint32_t nextSequence_ = 1;
+};
+
+}  // namespace culvert::nft

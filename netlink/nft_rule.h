@@ -1,0 +1,209 @@
+#pragma once
+
+#include <linux/netfilter/nf_tables.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/ip.h"
+#include "netlink/nft_value.h"
+
+/// Rules as values. A rule is a list of statements, read from left to right, that look at fields
+/// of the packet. What nft adds silently is added here as well: `ip saddr` in an inet table first
+/// checks that the packet is IPv4.
+namespace culvert::nft {
+
+/// What a field needs to be there at all, and what nft therefore checks before it.
+enum class Needs : std::uint8_t { kNothing, kEther, kIp, kIp6, kTcp, kUdp };
+
+/// Something a rule can read: a constant of the namespaces below.
+struct Field {
+  enum class Source : std::uint8_t { kMeta, kPayload, kCt };
+  const char* text;  // as nft writes it
+  Source source;
+  std::uint8_t selector;  // NFT_META_*, NFT_CT_*, or NFT_PAYLOAD_*_HEADER
+  std::uint8_t offset;    // bytes into the header; payload only
+  DataType type;
+  Needs needs;
+};
+
+namespace meta {
+inline constexpr auto kSource = Field::Source::kMeta;
+inline constexpr Field kIifName{"iifname", kSource,           NFT_META_IIFNAME,
+                                0,         DataType::kIfName, Needs::kNothing};
+inline constexpr Field kOifName{"oifname", kSource,           NFT_META_OIFNAME,
+                                0,         DataType::kIfName, Needs::kNothing};
+inline constexpr Field kMark{"meta mark", kSource,         NFT_META_MARK,
+                             0,           DataType::kMark, Needs::kNothing};
+inline constexpr Field kNfProto{"meta nfproto",     kSource,        NFT_META_NFPROTO, 0,
+                                DataType::kNfProto, Needs::kNothing};
+inline constexpr Field kL4Proto{"meta l4proto",       kSource,        NFT_META_L4PROTO, 0,
+                                DataType::kInetProto, Needs::kNothing};
+}  // namespace meta
+
+namespace ether {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kDaddr{"ether daddr",        kSource,      NFT_PAYLOAD_LL_HEADER, 0,
+                              DataType::kEtherAddr, Needs::kEther};
+inline constexpr Field kSaddr{"ether saddr",        kSource,      NFT_PAYLOAD_LL_HEADER, 6,
+                              DataType::kEtherAddr, Needs::kEther};
+}  // namespace ether
+
+namespace ip {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kSaddr{"ip saddr",          kSource,   NFT_PAYLOAD_NETWORK_HEADER, 12,
+                              DataType::kIpv4Addr, Needs::kIp};
+inline constexpr Field kDaddr{"ip daddr",          kSource,   NFT_PAYLOAD_NETWORK_HEADER, 16,
+                              DataType::kIpv4Addr, Needs::kIp};
+}  // namespace ip
+
+namespace ip6 {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kSaddr{"ip6 saddr",         kSource,    NFT_PAYLOAD_NETWORK_HEADER, 8,
+                              DataType::kIpv6Addr, Needs::kIp6};
+inline constexpr Field kDaddr{"ip6 daddr",         kSource,    NFT_PAYLOAD_NETWORK_HEADER, 24,
+                              DataType::kIpv6Addr, Needs::kIp6};
+}  // namespace ip6
+
+/// Ports of whatever transport it is: put meta::kL4Proto in the same key.
+namespace th {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kSport{
+    "th sport", kSource, NFT_PAYLOAD_TRANSPORT_HEADER, 0, DataType::kInetService, Needs::kNothing};
+inline constexpr Field kDport{
+    "th dport", kSource, NFT_PAYLOAD_TRANSPORT_HEADER, 2, DataType::kInetService, Needs::kNothing};
+}  // namespace th
+
+namespace tcp {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kDport{
+    "tcp dport", kSource, NFT_PAYLOAD_TRANSPORT_HEADER, 2, DataType::kInetService, Needs::kTcp};
+}  // namespace tcp
+
+namespace udp {
+inline constexpr auto kSource = Field::Source::kPayload;
+inline constexpr Field kDport{
+    "udp dport", kSource, NFT_PAYLOAD_TRANSPORT_HEADER, 2, DataType::kInetService, Needs::kUdp};
+}  // namespace udp
+
+namespace ct {
+inline constexpr auto kSource = Field::Source::kCt;
+inline constexpr Field kMark{"ct mark", kSource, NFT_CT_MARK, 0, DataType::kMark, Needs::kNothing};
+}  // namespace ct
+
+/// `ip saddr` or `ip6 saddr`, `ip daddr` or `ip6 daddr`.
+constexpr const Field& saddr(Family family) {
+  return family == Family::kV4 ? ip::kSaddr : ip6::kSaddr;
+}
+constexpr const Field& daddr(Family family) {
+  return family == Family::kV4 ? ip::kDaddr : ip6::kDaddr;
+}
+
+/// A field, or some of its bits: `ip daddr & 255.255.255.0`.
+struct Operand {
+  Operand(const Field& f) : field(f) {}  // NOLINT(google-explicit-constructor): mostly the field
+  Operand(const Field& f, Value bits) : field(f), mask(std::move(bits)) {}
+  Field field;
+  Value mask;  // empty: all bits
+};
+
+/// What a lookup looks up: `ip saddr . ip daddr & 255.255.255.0`. Must have the set's types.
+using Key = std::vector<Operand>;
+
+enum class Op : std::uint8_t { kEqual = NFT_CMP_EQ, kNotEqual = NFT_CMP_NEQ };
+
+/// `tcp dport 80`, `ip daddr & 255.0.0.255 != 10.0.0.1`
+struct Compare {
+  Operand what;
+  Value value;
+  Op op = Op::kEqual;
+};
+
+/// `ip daddr 224.0.0.0/4`. The field is an address of the prefix's family.
+struct InPrefix {
+  Field field;
+  IpPrefix prefix;
+  Op op = Op::kEqual;
+};
+
+/// `ip saddr . tcp dport @set`, or with kNotEqual `... != @set`.
+struct InSet {
+  Key key;
+  std::string set;
+  Op op = Op::kEqual;
+};
+
+struct Counter {};
+
+/// `meta mark set 0x10`, `ct mark set 0x10`: `field` is meta::kMark or ct::kMark.
+struct SetMark {
+  Field field;
+  std::uint32_t mark;
+};
+
+struct Masquerade {
+  bool random = false;       // NF_NAT_RANGE_PROTO_RANDOM
+  bool fullyRandom = false;  // NF_NAT_RANGE_PROTO_RANDOM_FULLY
+};
+
+/// `snat ip to 192.0.2.1`, `dnat ip6 to [fd00::1]:80`. With a port, the rule must have matched the
+/// transport before.
+struct Nat {
+  enum class Kind : std::uint8_t { kSource = NFT_NAT_SNAT, kDestination = NFT_NAT_DNAT };
+  Kind kind;
+  IpAddress address;
+  std::optional<std::uint16_t> port;
+};
+
+struct Verdict {
+  enum class Code : std::int32_t {
+    kDrop = 0,    // NF_DROP
+    kAccept = 1,  // NF_ACCEPT
+    kJump = NFT_JUMP,
+    kGoto = NFT_GOTO,
+    kReturn = NFT_RETURN,
+  };
+  Code code = Code::kAccept;
+  std::string chain;  // kJump, kGoto
+  bool operator==(const Verdict&) const = default;
+};
+inline Verdict accept() {
+  return {Verdict::Code::kAccept, {}};
+}
+inline Verdict drop() {
+  return {Verdict::Code::kDrop, {}};
+}
+inline Verdict returnVerdict() {
+  return {Verdict::Code::kReturn, {}};
+}
+inline Verdict jumpTo(std::string chain) {
+  return {Verdict::Code::kJump, std::move(chain)};
+}
+inline Verdict goTo(std::string chain) {
+  return {Verdict::Code::kGoto, std::move(chain)};
+}
+
+/// `tcp dport vmap @map`. Keep verdict maps small: every goto element added makes the kernel walk
+/// all verdict elements of the table.
+struct VerdictMap {
+  Key key;
+  std::string map;
+};
+
+using Statement =
+    std::variant<Compare, InPrefix, InSet, VerdictMap, Counter, SetMark, Masquerade, Nat, Verdict>;
+
+struct Rule {
+  std::vector<Statement> statements;
+  std::string comment;  // see kCommentBytesMax
+};
+
+/// As nft writes it, with the comment: `ip saddr @pods accept comment "x"`.
+std::string toText(const Verdict& verdict);
+std::string toText(const Rule& rule);
+
+}  // namespace culvert::nft
