@@ -215,11 +215,11 @@ def test_errors_carry_the_version_of_the_config(host, container, tmp_path):
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_the_hosts_own_namespace_is_refused_before_any_work(plugin, host, tmp_path):
-    before = snapshot.kernel(host)
+    before = snapshot.settled(host)
     attachment = Attachment(host, configuration(plugin, "1.0.0", tmp_path), netns=host.path)
     for verb in ("ADD", "DEL"):
         attachment.run(verb).expect_error(8)
-    assert snapshot.difference(before, snapshot.kernel(host)) == []
+    assert snapshot.difference(before, snapshot.settled(host)) == []
     assert snapshot.files(tmp_path) == {}
 
 

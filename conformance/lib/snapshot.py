@@ -6,6 +6,7 @@ indexes, counters) are replaced, so that two snapshots of equivalent states are 
 import json
 import os
 import re
+import time
 
 from .cni import HOST_VETH
 
@@ -66,6 +67,23 @@ def kernel(ns, fixed_macs=(), nft=True, sysctls=True):
     return facts
 
 
+def settled(ns, fixed_macs=(), timeout=3.0):
+    """kernel(), once it no longer changes: link-local addresses and carrier follow a little later."""
+    return settled_all([ns], fixed_macs, timeout)[0]
+
+
+def settled_all(spaces, fixed_macs=(), timeout=3.0):
+    """settled() of several namespaces at once."""
+    deadline = time.monotonic() + timeout
+    last = None
+    while True:
+        now = [kernel(ns, fixed_macs) for ns in spaces]
+        if now == last or time.monotonic() > deadline:
+            return now
+        last = now
+        time.sleep(0.04)
+
+
 def _link_facts(facts, found, names):
     for link in found:
         base = f"link {names.name(link['ifname'])}"
@@ -96,6 +114,8 @@ def _address_facts(facts, found, names):
 
 def _route_facts(facts, family, found, names):
     for route in found:
+        if route.get("table") == "local" and route.get("protocol") == "kernel":
+            continue  # the kernel's own shadow of an address, for IPv6 only after detection of duplicates
         parts = {k: route[k] for k in ("type", "table", "gateway", "prefsrc", "metric", "scope", "protocol",
                                        "metrics", "src") if k in route}
         if isinstance(parts.get("gateway"), str):
