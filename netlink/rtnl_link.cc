@@ -248,7 +248,14 @@ Result<Veth> Rtnl::createVeth(const VethSpec& spec) {
   addVethRequest(work, spec);
   addVethDetails(work, spec);
   addGetLink(work, IfIndex::kNone, spec.name);
-  const std::vector<Answer> answers = TRY(run(socket_, work));
+  std::vector<Answer> answers = TRY(socket_.transact(work.batch));
+  if (!answers[0].status) return std::move(answers[0].status).error().wrap(work.doing[0]);
+  for (std::size_t i = 1; i < answers.size(); ++i) {
+    if (answers[i].status) continue;
+    const auto made = findLink(spec.name);  // half a veth is none
+    if (made) static_cast<void>(removeLink(made->index));
+    return std::move(answers[i].status).error().wrap(work.doing[i]);
+  }
   Link near = TRY(linkFrom(answers.back()));
   const IfIndex peer = near.peer;
   return Veth{std::move(near), peer};
