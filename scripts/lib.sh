@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# Shared by ./dev and its parts: messages, packages, a private machine to run things in.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# Debian's own tools, ahead of whatever else (pyenv, Homebrew, ...) the caller has on PATH.
+export PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin LC_ALL=C.UTF-8
+
+say() { printf '\033[1m>> %s\033[0m\n' "$*" >&2; }
+fail() { printf 'dev: %s\n' "$*" >&2; exit 1; }
+needs_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root: sudo ./dev $1"; }
+
+# A group of Debian packages, for `need`. Each is the least that its commands run with.
+packages() {
+  case $1 in
+    build) echo g++ cmake ninja-build pkg-config libmnl-dev libnftnl-dev nettle-dev nlohmann-json3-dev libexpected-dev ;;
+    unit) echo libgtest-dev libgmock-dev ;;
+    network) echo iproute2 iputils-ping nftables python3 util-linux ;;
+    bench) echo gcc libc6-dev make containernetworking-plugins iptables ;;
+    conformance) echo gcc libc6-dev make python3-pytest containernetworking-plugins iptables strace procps ;;
+    podman) echo podman conmon runc busybox-static ;;
+    containerd) echo containerd runc busybox-static ;;
+    fuzz) echo clang libclang-rt-dev ;;
+    lint) echo git clang-format clang-tidy shellcheck ;;
+    vm) echo qemu-system-x86 cpio kmod busybox-static ;;
+    *) fail "no package group $1" ;;
+  esac
+}
+
+installed() { dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
+
+# need GROUP...: installs what is missing, and touches neither apt nor the network when nothing is.
+need() {
+  local group package missing=()
+  for group; do
+    for package in $(packages "$group"); do installed "$package" || missing+=("$package"); done
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || fail "missing Debian packages: ${missing[*]} (as root, ./dev installs them)"
+  say "installing ${missing[*]}"
+  apt_get update && apt_get install "${missing[@]}"
+}
+
+apt_get() {
+  local verb=$1
+  shift
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$verb" --yes --no-install-recommends "$@" < /dev/null >&2
+}
+
+# isolated CMD...: runs it in namespaces of its own (mounts, processes, network), with nothing in /run,
+# /var/lib/cni and $TMPDIR but what it puts there. The kernel takes all of it away when the command ends,
+# however it ends, so that neither a failed nor a killed run leaves a namespace, a link or a container behind.
+isolated() {
+  local pid status=0
+  setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
+    "$top/scripts/isolate" "$@" &
+  pid=$!
+  trap 'kill -KILL $pid; exit 130' INT TERM HUP
+  wait "$pid" || status=$?
+  trap - INT TERM HUP
+  return "$status"
+}

@@ -1,0 +1,77 @@
+# shellcheck shell=bash disable=SC2154 # top: lib.sh
+# ./dev test: each part runs in namespaces of its own (see `isolated`) and reports "N passed, N failed, N skipped".
+
+all_parts=(unit netns conformance runtime examples vm fuzz)
+test_logs=$top/build/test
+
+cmd_test() {
+  local part started=$SECONDS rows=()
+  needs_root test
+  [ $# -gt 0 ] || set -- "${all_parts[@]}"
+  for part; do is_part "$part" || fail "no test part '$part'; there are: ${all_parts[*]}"; done
+  rm -rf "$test_logs" && mkdir -p "$test_logs"
+  for part; do need_for "$part"; done
+  for part; do run_part "$part"; done
+  summary "$((SECONDS - started))" "${rows[@]}"
+}
+
+is_part() { [[ " ${all_parts[*]} " = *" $1 "* ]]; }
+
+need_for() { # all downloads come first: the parts themselves have no network
+  case $1 in
+    unit) need build unit ;;
+    netns) need build unit network ;;
+    conformance) need build network conformance ;;
+    runtime) need build network conformance podman containerd ;;
+    examples) need build network ;;
+    vm) need build network conformance vm && "$top/scripts/vm/kernel.sh" ;;
+    fuzz) need build fuzz ;;
+  esac
+}
+
+preset_of() {
+  case $1 in
+    unit | netns) echo dev ;;
+    fuzz) echo fuzz ;;
+    *) echo release ;;
+  esac
+}
+
+# Appends "PART PASSED FAILED SKIPPED SECONDS" to rows. What the part says goes to stderr and to build/test/PART.log,
+# through a tee beside this shell and not around it: `isolated` must be our own child, to end when we do.
+run_part() {
+  local part=$1 started=$SECONDS status=0 log=$test_logs/$1.log tee counts
+  exec 3> >(tee "$log" >&2)
+  tee=$!
+  { build "$(preset_of "$part")" && say "testing: $part" &&
+    isolated "$top/scripts/test-part" "$part" "$test_logs"; } >&3 2>&1 || status=$?
+  exec 3>&-
+  wait "$tee"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  rows+=("$part $(judge "$part" "$status" "${counts:-0 0 0}") $((SECONDS - started))")
+}
+
+# A part that fell over, or that ran nothing, is a failure, whatever it counted.
+judge() { # PART STATUS "PASSED FAILED SKIPPED"
+  local passed failed skipped
+  read -r passed failed skipped <<< "$3"
+  if [ "$failed" = 0 ] && { [ "$2" != 0 ] || [ "$passed" = 0 ]; }; then
+    say "$1: exit status $2 with $passed passed: counted as a failure"
+    failed=1
+  fi
+  echo "$passed $failed $skipped"
+}
+
+summary() { # SECONDS "PART PASSED FAILED SKIPPED SECONDS"...
+  local seconds=$1 row part passed failed skipped took sum=(0 0 0)
+  shift
+  printf '\n%-12s %8s %8s %8s %8s\n' part passed failed skipped seconds
+  for row; do
+    read -r part passed failed skipped took <<< "$row"
+    printf '%-12s %8d %8d %8d %8d\n' "$part" "$passed" "$failed" "$skipped" "$took"
+    sum=($((sum[0] + passed)) $((sum[1] + failed)) $((sum[2] + skipped)))
+  done
+  printf '%-12s %8d %8d %8d %8d\n\n' all "${sum[@]}" "$seconds"
+  printf '%d passed, %d failed, %d skipped\n' "${sum[@]}"
+  [ "${sum[1]}" = 0 ] && [ "${sum[0]}" -gt 0 ]
+}
