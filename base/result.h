@@ -59,7 +59,7 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
       : Base(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   Result context(std::string_view doing) && {
-    if (!this->has_value()) this->error() = std::move(this->error()).wrap(doing);
+    if (!this->has_value()) (void)std::move(this->error()).wrap(doing);  // wraps in place
     return std::move(*this);
   }
 };
