@@ -41,7 +41,7 @@ std::vector<std::string> splitPath(const std::string& text) {
   return parts;
 }
 
-std::string quoted(const std::string& value) {
+std::string shown(const std::string& value) {
   constexpr std::size_t kShown = 80;
   return "'" + (value.size() > kShown ? value.substr(0, kShown) + "..." : value) + "'";
 }
@@ -79,14 +79,14 @@ void readAttachment(Environment& environment, Request& request) {
   request.containerId = environment.required("CNI_CONTAINERID");
   if (!request.containerId.empty() && !isIdentifier(request.containerId)) {
     environment.malformed("CNI_CONTAINERID: invalid characters in container ID " +
-                          quoted(request.containerId));
+                          shown(request.containerId));
   }
   const bool mayBeEmpty = request.command == Command::kDel;
   request.netnsPath =
       mayBeEmpty ? environment.optional("CNI_NETNS") : environment.required("CNI_NETNS");
   request.ifName = environment.required("CNI_IFNAME");
   if (const auto problem = interfaceNameProblem(request.ifName)) {
-    environment.malformed("CNI_IFNAME: interface name " + quoted(request.ifName) + " " + *problem);
+    environment.malformed("CNI_IFNAME: interface name " + shown(request.ifName) + " " + *problem);
   }
   request.args = environment.optional("CNI_ARGS");
 }
