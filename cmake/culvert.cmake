@@ -1,7 +1,7 @@
 # Build helpers. A library declares what it may see; nothing else is linked.
 
 add_library(culvert_options INTERFACE)
-target_compile_options(culvert_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -fno-strict-aliasing)
+target_compile_options(culvert_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-missing-field-initializers -Wnon-virtual-dtor -fno-strict-aliasing)
 if(CULVERT_WERROR)
   target_compile_options(culvert_options INTERFACE -Werror)
 endif()

@@ -69,8 +69,9 @@ void addRouteRequest(Work& work, std::uint16_t type, std::uint16_t flags, const 
   rtmsg header{};
   header.rtm_family = static_cast<std::uint8_t>(route.dst.family());
   header.rtm_dst_len = route.dst.length();
-  header.rtm_table = table < 256 ? static_cast<std::uint8_t>(table) : RT_TABLE_UNSPEC;
-  header.rtm_protocol = type == RTM_DELROUTE ? static_cast<std::uint8_t>(RTPROT_UNSPEC) : route.protocol;
+  header.rtm_table = static_cast<std::uint8_t>(table < 256 ? table : RT_TABLE_UNSPEC);
+  header.rtm_protocol =
+      type == RTM_DELROUTE ? static_cast<std::uint8_t>(RTPROT_UNSPEC) : route.protocol;
   header.rtm_scope =
       type == RTM_DELROUTE && !route.scope ? std::uint8_t{RT_SCOPE_NOWHERE} : scopeOf(route);
   header.rtm_type = route.type;

@@ -74,12 +74,19 @@ TEST_F(RtnlTest, CreatingATakenNameFailsAndLeavesTheFirst) {
 }
 
 TEST_F(RtnlTest, ErrorsNameTheObjectAndCarryTheKernelsWords) {
-  VethSpec bad = spec("v0");
-  bad.mtuBytes = 20;
-  const auto outcome = host_->createVeth(bad);
+  const auto veth = host_->createVeth(spec("v0"));
+  ASSERT_TRUE(veth);
+  RouteSpec unreachable;
+  unreachable.dst = *IpPrefix::parse("10.9.0.0/16");
+  unreachable.gateway = IpAddress::parse("10.8.0.1");
+  unreachable.link = veth->near.index;
+  const auto outcome = host_->addRoute(unreachable);
   ASSERT_FALSE(outcome);
-  EXPECT_NE(outcome.error().message.find("create veth 'v0'"), std::string::npos);
-  EXPECT_NE(outcome.error().details, "");
+  EXPECT_EQ(outcome.error().sysErrno, ENETUNREACH);
+  EXPECT_EQ(outcome.error().message,
+            "add route 10.9.0.0/16 via 10.8.0.1: netlink: Network is unreachable (Nexthop has "
+            "invalid gateway)");
+  EXPECT_EQ(outcome.error().details, "Nexthop has invalid gateway");
 }
 
 TEST_F(RtnlTest, ADetachedRemovalIsCompleteWhenItReturns) {
@@ -138,10 +145,12 @@ TEST_F(RtnlTest, ConfigureSetsAddressesRoutesAndMetrics) {
   EXPECT_EQ(routes->front().mtuBytes, 1300U);
   EXPECT_EQ(routes->front().advmssBytes, 1260U);
   EXPECT_EQ(routes->front().priority, 7U);
-  for (const Address& address : *inside_->listAddresses(veth->peer)) {
-    if (address.prefix == *IpPrefix::parse("2001:db8::2/64"))
-      EXPECT_EQ(address.flags & IFA_F_TENTATIVE, 0U);
-  }
+  const auto addresses = inside_->listAddresses(veth->peer);
+  const auto v6 = std::find_if(addresses->begin(), addresses->end(), [](const Address& address) {
+    return address.prefix == *IpPrefix::parse("2001:db8::2/64");
+  });
+  ASSERT_NE(v6, addresses->end());
+  EXPECT_EQ(v6->flags & IFA_F_TENTATIVE, 0U);
   EXPECT_EQ(*container_->run([] { return readSysctl("ipv4/conf/eth0/arp_notify"); }), "1");
 }
 
