@@ -47,8 +47,13 @@ run_part() {
     isolated "$top/scripts/test-part" "$part" "$test_logs"; } >&3 2>&1 || status=$?
   exec 3>&-
   wait "$tee"
-  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
-  rows+=("$part $(judge "$part" "$status" "${counts:-0 0 0}") $((SECONDS - started))")
+  counts=$(add_up "$log")
+  rows+=("$part $(judge "$part" "$status" "$counts") $((SECONDS - started))")
+}
+
+add_up() { # the sum of a log's "N passed, N failed, N skipped" lines
+  awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped\r?$/ {passed += $1; failed += $3; skipped += $5}
+       END {print passed + 0, failed + 0, skipped + 0}' "$1"
 }
 
 # A part that fell over, or that ran nothing, is a failure, whatever it counted.
