@@ -51,7 +51,7 @@ struct Hook {
 struct Chain {
   Table table;
   std::string name;
-  std::optional<Hook> hook;  // only base chains have one
+  std::optional<Hook> hook = {};  // only base chains have one
   bool operator==(const Chain&) const = default;
 };
 
@@ -61,9 +61,9 @@ struct Set {
   Table table;
   std::string name;
   TypeList key;
-  TypeList data;            // {DataType::kVerdict} for a verdict map
+  TypeList data = {};       // {DataType::kVerdict} for a verdict map
   bool hasTimeout = false;  // elements may expire
-  std::string comment;
+  std::string comment = {};
   bool operator==(const Set&) const = default;
 };
 

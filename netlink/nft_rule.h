@@ -108,8 +108,11 @@ struct Operand {
   Operand(const Field& f) : field(f) {}  // NOLINT(google-explicit-constructor): mostly the field
   Operand(const Field& f, Value bits) : field(f), mask(std::move(bits)) {}
   Field field;
-  Value mask;  // empty: all bits
+  Value mask = {};  // empty: all bits
 };
+
+/// A netmask of `length` bits, for Operand::mask.
+Value prefixMask(Family family, std::uint8_t length);
 
 /// What a lookup looks up: `ip saddr . ip daddr & 255.255.255.0`. Must have the set's types.
 using Key = std::vector<Operand>;
@@ -156,7 +159,7 @@ struct Nat {
   enum class Kind : std::uint8_t { kSource = NFT_NAT_SNAT, kDestination = NFT_NAT_DNAT };
   Kind kind;
   IpAddress address;
-  std::optional<std::uint16_t> port;
+  std::optional<std::uint16_t> port = {};
 };
 
 struct Verdict {
@@ -199,7 +202,7 @@ using Statement =
 
 struct Rule {
   std::vector<Statement> statements;
-  std::string comment;  // see kCommentBytesMax
+  std::string comment = {};  // see kCommentBytesMax
 };
 
 /// As nft writes it, with the comment: `ip saddr @pods accept comment "x"`.

@@ -18,7 +18,6 @@ enum class DataType : std::uint8_t {
   kIpv4Addr = 7,      // 4 bytes
   kIpv6Addr = 8,      // 16 bytes
   kEtherAddr = 9,     // 6 bytes
-  kEtherType = 10,    // 2 bytes, network order
   kInetProto = 12,    // 1 byte, IPPROTO_*
   kInetService = 13,  // 2 bytes, network order
   kMark = 19,         // 4 bytes, host order

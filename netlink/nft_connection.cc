@@ -1,0 +1,128 @@
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_tables.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "netlink/nft_encode.h"
+
+namespace culvert::nft {
+namespace {
+
+using netlink::Attributes;
+using netlink::Reply;
+
+/// Socket numbers its own requests from 1; batches keep out of its way.
+constexpr std::uint32_t kFirstSequence = 0x80000000;
+/// The kernel's default (net.core.wmem_default) is enough up to here.
+constexpr std::size_t kDefaultSendBytes = 128 * 1024;
+
+/// What the kernel says about one message of a batch.
+struct Outcome {
+  std::uint32_t sequence = 0;
+  int error = 0;  // positive errno, or 0
+  std::string extendedAck;
+  std::optional<std::uint32_t> badAttribute;
+};
+
+std::optional<Outcome> parseOutcome(const Reply& reply) {
+  const auto ack = reply.header<nlmsgerr>();
+  if (reply.type != NLMSG_ERROR || reply.payload.size() < sizeof ack) return std::nullopt;
+  Outcome outcome{ack.msg.nlmsg_seq, -ack.error, {}, {}};
+  if ((reply.flags & NLM_F_ACK_TLVS) == 0) return outcome;
+  std::size_t skip = sizeof ack;
+  if ((reply.flags & NLM_F_CAPPED) == 0 && ack.msg.nlmsg_len > sizeof(nlmsghdr))
+    skip += NLMSG_ALIGN(ack.msg.nlmsg_len - sizeof(nlmsghdr));
+  const Attributes attributes = reply.attributes(skip);
+  outcome.extendedAck = attributes.string(NLMSGERR_ATTR_MSG).value_or("");
+  outcome.badAttribute = attributes.u32(NLMSGERR_ATTR_OFFS);
+  return outcome;
+}
+
+/// A batch is one message to the socket, so the send buffer must hold it whole. Forcing it needs
+/// CAP_NET_ADMIN in the initial user namespace; without, net.core.wmem_max is the limit.
+void growSendBuffer(int fd, std::size_t bytes) {
+  if (bytes <= kDefaultSendBytes) return;
+  const int size = static_cast<int>(std::min<std::size_t>(bytes, INT32_MAX / 2));
+  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == 0) return;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+/// The operation in nft's words, down to the element where the kernel pointed at one.
+std::string culprit(const Transaction& transaction, const Batch& batch, const Outcome& outcome) {
+  const std::uint32_t index = outcome.sequence - batch.beginSequence - 1;
+  if (index >= batch.origins.size()) return "transaction";
+  const Batch::Origin& origin = batch.origins[index];
+  const Transaction::Operation& operation = transaction.operations()[origin.operation];
+  const auto* elements = std::get_if<Transaction::ElementsOf>(&operation.what);
+  if (elements == nullptr || !outcome.badAttribute) return toText(operation, 1);
+  const auto at = elementAt(batch, origin, *outcome.badAttribute);
+  if (!at || *at >= elements->elements.size()) return toText(operation, 1);
+  return toText(Transaction::Operation{
+      operation.verb, Transaction::ElementsOf{elements->set, {elements->elements[*at]}}});
+}
+
+Error toError(const Transaction& transaction, const Batch& batch, const Outcome& outcome) {
+  Error error = fromErrno(outcome.error, "nft: " + culprit(transaction, batch, outcome));
+  if (outcome.error == ERESTART) {
+    error.code = Errc::kTryAgain;
+    error.message = "nft: the ruleset has changed since it was read";
+  }
+  error.details = outcome.extendedAck;
+  if (!error.details.empty()) error.message += " (" + error.details + ")";
+  return error;
+}
+
+/// Reads what the kernel has said about the batch: it said all of it before send returned. The
+/// first message that failed counts; an error of the batch as a whole carries begin's number.
+Result<void> readOutcomes(netlink::Socket& socket, const Transaction& transaction,
+                          const Batch& batch) {
+  std::optional<Outcome> failure;
+  bool overrun = false;
+  for (;;) {
+    auto replies = socket.receiveRaw(0);
+    if (!replies) {
+      if (replies.error().sysErrno == ENOBUFS && !overrun) {  // acks were dropped, not all of them
+        overrun = true;
+        continue;
+      }
+      if (failure) return toError(transaction, batch, *failure);
+      return std::move(replies).error().wrap("nft: transaction");
+    }
+    for (const Reply& reply : *replies) {
+      const auto outcome = parseOutcome(reply);
+      const std::uint32_t last = batch.lastSequence();
+      if (!outcome || outcome->sequence - batch.beginSequence > last - batch.beginSequence)
+        continue;
+      if (outcome->error != 0 && !failure) failure = outcome;
+      if (outcome->sequence != last) continue;
+      if (failure) return toError(transaction, batch, *failure);
+      return {};
+    }
+  }
+}
+
+}  // namespace
+
+Result<Connection> Connection::open() {
+  return Connection(TRY(netlink::Socket::open(NETLINK_NETFILTER)));
+}
+
+Result<Connection> Connection::openIn(const NetNs& ns) {
+  return Connection(TRY(netlink::Socket::openIn(ns, NETLINK_NETFILTER)));
+}
+
+Result<void> Connection::commit(const Transaction& transaction,
+                                std::optional<Generation> expected) {
+  if (transaction.empty()) return {};
+  const Batch batch = TRY(encode(transaction, expected, kFirstSequence | nextSequence_));
+  nextSequence_ += static_cast<std::uint32_t>(batch.origins.size()) + 2;
+  growSendBuffer(socket_.fd(), batch.bytes.size());
+  TRY(socket_.sendRaw(batch.bytes)
+          .context("nft: transaction of " + std::to_string(batch.bytes.size()) + " bytes"));
+  return readOutcomes(socket_, transaction, batch);
+}
+
+}  // namespace culvert::nft
