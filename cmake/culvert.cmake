@@ -48,7 +48,7 @@ endfunction()
 
 # culvert_test(NAME LABEL unit|netns SOURCES ... DEPENDS ...): one test program, one ctest entry per gtest case.
 function(culvert_test name)
-  if(CULVERT_FUZZ)
+  if(CULVERT_FUZZ OR NOT CULVERT_TESTS)
     return()
   endif()
   find_package(GTest REQUIRED)
