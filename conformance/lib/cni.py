@@ -121,6 +121,15 @@ def start(host, executable, env, wrapper=()):
                                 stderr=subprocess.PIPE)
 
 
+def start_fed(host, executable, env, config):
+    """start(), with the whole configuration already given."""
+    process = start(host, executable, env)
+    process.stdin.write(as_bytes(config))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
 def finish(process, what, config, began, timeout=60):
     try:
         out, err = process.communicate(as_bytes(config), timeout=timeout)
@@ -226,8 +235,8 @@ class Conflist:
         self.result = result
         return result
 
-    def check(self, cid, netns, ifname="eth0", args=None):
-        for plugins, entry in self.entries:
+    def check(self, cid, netns, ifname="eth0", args=None, entries=None):
+        for plugins, entry in self.entries if entries is None else entries:
             execute(self.host, plugins, entry["type"], "CHECK", self._config(entry, self.result), cid, netns,
                     ifname, args).expect_ok()
 

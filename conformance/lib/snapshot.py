@@ -6,6 +6,7 @@ indexes, counters) are replaced, so that two snapshots of equivalent states are 
 import json
 import os
 import re
+import stat
 import time
 
 from .cni import HOST_VETH
@@ -185,9 +186,11 @@ def files(folder):
                 found[key] = ("link", None, os.readlink(path))
             elif os.path.isdir(path):
                 found[key] = ("dir", oct(mode & 0o7777), None)
-            else:
+            elif stat.S_ISREG(mode):
                 with open(path, "rb") as f:
                     found[key] = ("file", oct(mode & 0o7777), f.read())
+            else:
+                found[key] = ("other", oct(mode), None)
     return found
 
 
