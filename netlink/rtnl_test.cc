@@ -99,6 +99,18 @@ TEST_F(RtnlTest, ADetachedRemovalIsCompleteWhenItReturns) {
   EXPECT_TRUE(host_->createVeth(spec("v0"))) << "the names are free at once";
 }
 
+TEST_F(RtnlTest, ASubscriberHearsOfALinkThatGoes) {
+  Socket events = *Socket::open(NETLINK_ROUTE);
+  ASSERT_TRUE(events.subscribe(RTNLGRP_LINK));
+  ASSERT_TRUE(host_->removeLink(createBridge().index));
+  bool heard = false;
+  for (auto next = events.receiveEvents(0); next && !heard; next = events.receiveEvents(0)) {
+    heard = std::any_of(next->begin(), next->end(),
+                        [](const Reply& r) { return r.type == RTM_DELLINK; });
+  }
+  EXPECT_TRUE(heard);
+}
+
 TEST_F(RtnlTest, ADetachedRemovalReportsTheKernelsRefusal) {
   const auto gone = host_->removeLinkDetached(static_cast<IfIndex>(4711));
   ASSERT_FALSE(gone);

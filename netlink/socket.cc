@@ -177,6 +177,13 @@ Result<std::vector<Reply>> Socket::dump(Batch& batch) {
 }
 
 Result<void> Socket::subscribe(unsigned group) {
+  // Without a port of its own (netlink binds lazily, on the first send) the socket looks to the
+  // kernel like the sender of what the kernel itself multicasts, and is passed over.
+  sockaddr_nl own{};
+  own.nl_family = AF_NETLINK;
+  if (::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
+    return fromErrno(errno, "bind netlink socket");
+  }
   if (::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0) {
     return {};
   }
