@@ -1,5 +1,6 @@
 """Isolation, fixtures, and the rule that a run which executed nothing fails."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -55,7 +56,11 @@ def spaces():
 
 @pytest.fixture
 def host(spaces):
-    """A fresh "machine": the network namespace in which plugins run."""
+    """A fresh "machine": the network namespace in which plugins run, and nothing in their folders."""
+    for folder in netns.PRIVATE_FOLDERS:
+        if folder != "/run/netns":
+            for name in os.listdir(folder):
+                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     return spaces.new("host")
 
 
