@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The demo: two podman containers on a Culvert bridge, step by step.
+"""The demo: two containers on a Culvert bridge, step by step.
 
 Run through `sudo ./dev demo`. The "host" is a network namespace, so the machine's own network is never touched;
-podman, its containers, the plugins and the packets are real. CULVERT_CNI_DIR names another plugin directory.
+podman (or containerd), the containers, the plugins and the packets are real. CULVERT_CNI_DIR names another plugin directory.
 """
 import contextlib
 import glob
@@ -25,7 +25,7 @@ CGROUP = "culvert-demo"
 HOST, SERVER = "198.18.0.1", "198.18.0.2"
 CONTAINERS = ("one", "two")
 PICTURE = f"""
-   one           two                  two containers, run by podman
+   one           two                  two real containers
     |             |
   ==+== culvert0 =+==  10.88.0.1/24   a bridge, made by Culvert's CNI plugin
             |
@@ -72,78 +72,181 @@ def web_server(outside):
     server.server_close()
 
 
-class Podman:
-    """Podman with folders of its own, so that the machine's podman sees nothing of this."""
+class Runtime:
+    """What podman and containerd have in common: the plugin directory, timed, and busybox as a container."""
 
     def __init__(self, host, folder):
         self.host, self.folder = host, folder
-        self._write_configuration()
-
-    def _write_configuration(self):
-        plugins, networks = self._make("plugins"), self._make("networks")
-        shutil.copy(os.path.join(HERE, "plugin-stopwatch"), os.path.join(plugins, "bridge"))
-        os.symlink(os.path.join(cni.OURS_DIR, "host-local"), os.path.join(plugins, "host-local"))
-        os.symlink(cni.OURS_DIR, os.path.join(self.folder, "timed"))
-        shutil.copy(os.path.join(HERE, "culvert.conflist"), networks)
-        with open(os.path.join(self.folder, "containers.conf"), "w") as f:
-            f.write(f'[network]\nnetwork_backend = "cni"\ncni_plugin_dirs = ["{plugins}"]\n'
-                    f'network_config_dir = "{networks}"\n[engine]\nevents_logger = "none"\n')
+        self.plugins, self.networks = self._make("plugins"), self._make("networks")
+        shutil.copy(os.path.join(HERE, "plugin-stopwatch"), os.path.join(self.plugins, "bridge"))
+        os.symlink(os.path.join(cni.OURS_DIR, "host-local"), os.path.join(self.plugins, "host-local"))
+        os.symlink(cni.OURS_DIR, os.path.join(self.plugins, "timed"))
+        shutil.copy(os.path.join(HERE, "culvert.conflist"), self.networks)
 
     def _make(self, name):
         path = os.path.join(self.folder, name)
         os.makedirs(path)
         return path
 
-    def __call__(self, *arguments):
-        """Runs podman on the host; its output."""
-        env = {**os.environ, "CONTAINERS_CONF": os.path.join(self.folder, "containers.conf")}
-        command = ["podman", "--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--tmpdir",
-                   f"{self.folder}/tmp", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime",
-                   "runc", *arguments]
-        with self.host.enter():
-            done = subprocess.run(["timeout", "30", *command], env=env, stdin=subprocess.DEVNULL, capture_output=True,
-                                  text=True)
-        if done.returncode != 0:
-            words = done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}"
-            raise RuntimeError(f"podman {arguments[0]}: {words}")
-        return done.stdout.strip()
-
-    def run(self, name):
-        """Starts a container with busybox as its whole file system; returns its address."""
+    def _root_file_system(self, name):
         root = self._make(f"rootfs-{name}")
         os.makedirs(f"{root}/bin")
         shutil.copy("/bin/busybox", f"{root}/bin/")
-        self("run", "--detach", "--name", name, "--network", "demo", "--cgroup-parent", f"/{CGROUP}",
-             "--cap-add", "NET_RAW", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
-             "--rootfs", root, "/bin/busybox", "sleep", "600")
-        return self("inspect", "--format", "{{.NetworkSettings.Networks.demo.IPAddress}}", name)
+        return root
+
+    def call(self, *command, env=()):
+        """Runs a command on the host; its output."""
+        with self.host.enter():
+            done = subprocess.run(["timeout", "30", *command], env={**os.environ, **dict(env)},
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            words = done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}"
+            raise RuntimeError(f"{command[0]}: {words}")
+        return done.stdout.strip()
+
+    def busybox(self, container, *command):
+        """Runs a busybox applet in a container; the output, or the error in its place."""
+        try:
+            return self.execute(container, "/bin/busybox", *command)
+        except RuntimeError as error:
+            return str(error)
+
+    def milliseconds(self, verb):
+        """How long the plugin took, call by call."""
+        with open(os.path.join(self.plugins, "times")) as f:
+            return [int(line.split()[2]) / 1000 for line in f if line.startswith(verb)]
+
+
+class Podman(Runtime):
+    """Podman with folders of its own, so that the machine's podman sees nothing of this."""
+    name = "podman"
+
+    def __init__(self, host, folder):
+        super().__init__(host, folder)
+        with open(os.path.join(folder, "containers.conf"), "w") as f:
+            f.write(f'[network]\nnetwork_backend = "cni"\ncni_plugin_dirs = ["{self.plugins}"]\n'
+                    f'network_config_dir = "{self.networks}"\n[engine]\nevents_logger = "none"\n')
+
+    def _podman(self, *arguments):
+        return self.call("podman", "--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--tmpdir",
+                         f"{self.folder}/tmp", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime",
+                         "runc", *arguments, env={"CONTAINERS_CONF": f"{self.folder}/containers.conf"})
+
+    def run(self, name):
+        """Starts a container; returns its address."""
+        self._podman("run", "--detach", "--name", name, "--network", "demo", "--cgroup-parent", f"/{CGROUP}",
+                     "--cap-add", "NET_RAW", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+                     "--rootfs", self._root_file_system(name), "/bin/busybox", "sleep", "600")
+        return self._podman("inspect", "--format", "{{.NetworkSettings.Networks.demo.IPAddress}}", name)
+
+    def execute(self, name, *command):
+        return self._podman("exec", name, *command)
+
+    def remove(self, name):
+        self._podman("rm", "--force", "--time", "0", name)
 
     def close(self):
         """Removes what a run that stopped half-way left."""
         with contextlib.suppress(RuntimeError):
-            self("rm", "--all", "--force", "--time", "0")
+            self._podman("rm", "--all", "--force", "--time", "0")
         remove_cgroups()
 
-    def milliseconds(self, verb):
-        """How long the plugin took, call by call."""
-        with open(os.path.join(self.folder, "times")) as f:
-            return [int(line.split()[2]) / 1000 for line in f if line.startswith(verb)]
+
+class Containerd(Runtime):
+    """Where podman knows no CNI (Debian 13): a containerd of our own, and `ctr run --cni`."""
+    name = "ctr"
+
+    def __init__(self, host, folder):
+        super().__init__(host, folder)
+        self._offer(self.networks, "/etc/cni/net.d")
+        self._offer(self.plugins, "/opt/cni/bin")
+        self.running = {}
+        self.daemon = self._start_daemon()
+
+    def _offer(self, source, place):
+        """Puts a folder where ctr looks, in this process's own mounts; the machine's files stay as they are."""
+        top = "/" + place.split("/")[1]
+        upper, work = self._make(f"upper{top}"), self._make(f"work{top}")
+        subprocess.run(["mount", "-t", "overlay", "-o", f"lowerdir={top},upperdir={upper},workdir={work}", "overlay", top],
+                       check=True)
+        os.makedirs(place, exist_ok=True)
+        netns.bind_mount(source, place)
+
+    def _start_daemon(self):
+        config = os.path.join(self.folder, "containerd.toml")
+        with open(config, "w") as f:
+            f.write(f'version = 2\nroot = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
+                    f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{self.folder}/socket"\n')
+        with open(os.path.join(self.folder, "containerd.log"), "w") as log:
+            daemon = subprocess.Popen(["containerd", "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(lambda: os.path.exists(f"{self.folder}/socket") and self._tasks() is not None, "containerd answers")
+        return daemon
+
+    def _command(self, *arguments):
+        return ["ctr", "--address", f"{self.folder}/socket", "--namespace", "demo", *arguments]
+
+    def _tasks(self):
+        """Names of the running containers; None if containerd does not answer."""
+        with contextlib.suppress(RuntimeError):
+            return [line.split()[0] for line in self.call(*self._command("task", "list")).splitlines() if "RUNNING" in line]
+        return None
+
+    def run(self, name):
+        """Starts a container; returns its address. In the foreground, because only then does ctr call DEL."""
+        command = self._command("run", "--cni", "--cgroup", f"/{CGROUP}/{name}", "--rootfs",
+                                self._root_file_system(name), name, "/bin/busybox", "sleep", "600")
+        with self.host.enter():
+            self.running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                                  stderr=subprocess.STDOUT, text=True)
+        wait_until(lambda: name in (self._tasks() or []) or self.running[name].poll() is not None, f"{name} runs")
+        if self.running[name].poll() is not None:
+            raise RuntimeError(f"ctr run: {self.running.pop(name).stdout.read().strip()}")
+        return self.execute(name, "/bin/busybox", "ip", "-4", "-o", "addr", "show", "eth0").split()[3].split("/")[0]
+
+    def execute(self, name, *command):
+        return self.call(*self._command("task", "exec", "--exec-id", f"e{time.monotonic_ns()}", name, *command))
+
+    def remove(self, name):
+        self.call(*self._command("task", "kill", "--signal", "SIGKILL", name))
+        self.running.pop(name).wait(30)
+
+    def close(self):
+        """Ends what a run that stopped half-way left, and containerd."""
+        for name in list(self.running):
+            with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
+                self.remove(name)
+        self.daemon.terminate()
+        self.daemon.wait()
+        remove_cgroups()
+
+
+def wait_until(condition, what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not after {seconds} s: {what}")
+        time.sleep(0.05)
 
 
 def remove_cgroups():
-    """Podman leaves the parent behind: below /sys/fs/cgroup, once in each hierarchy."""
-    for parent in glob.glob(f"/sys/fs/cgroup/{CGROUP}") + glob.glob(f"/sys/fs/cgroup/*/{CGROUP}"):
-        for folder, _, _ in os.walk(parent, topdown=False):
+    """Runtimes leave the parent behind, once in each hierarchy; its last process takes a moment to go."""
+    def gone():
+        parents = glob.glob(f"/sys/fs/cgroup/{CGROUP}") + glob.glob(f"/sys/fs/cgroup/*/{CGROUP}")
+        for folder in (folder for parent in parents for folder, _, _ in os.walk(parent, topdown=False)):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+        return not any(map(os.path.exists, parents))
+
+    wait_until(gone, f"cgroup {CGROUP} is empty")
 
 
-def busybox(podman, container, *command):
-    """Runs a busybox applet in a container; the output, or the error in its place."""
-    try:
-        return podman("exec", container, "/bin/busybox", *command)
-    except RuntimeError as error:
-        return str(error)
+def choose_runtime():
+    """Podman up to version 4 in Debian is built with CNI, later ones are not."""
+    if shutil.which("podman"):
+        version = subprocess.run(["podman", "--version"], capture_output=True, text=True).stdout.split()[-1]
+        if int(version.split(".")[0]) < 5:
+            return Podman
+    return Containerd
 
 
 def collect_garbage(host):
@@ -163,24 +266,24 @@ def listed(names):
     return ", ".join(names) or "none"
 
 
-def attach(podman, report):
+def attach(runtime, report):
     addresses = {}
     for name in CONTAINERS:
-        addresses[name] = podman.run(name)
-        took = podman.milliseconds("ADD")[-1]
-        report.expect(f"podman run {name}", f"has {addresses[name]}; the plugin's ADD took {took:.1f} ms",
+        addresses[name] = runtime.run(name)
+        took = runtime.milliseconds("ADD")[-1]
+        report.expect(f"{runtime.name} run {name}", f"has {addresses[name]}; the plugin's ADD took {took:.1f} ms",
                       addresses[name].startswith("10.88.0."))
     return addresses
 
 
-def talk(podman, report, addresses):
+def talk(runtime, report, addresses):
     for source, target in (CONTAINERS, CONTAINERS[::-1]):
-        answer = busybox(podman, source, "ping", "-c", "1", "-W", "2", addresses[target])
+        answer = runtime.busybox(source, "ping", "-c", "1", "-W", "2", addresses[target])
         times = [word for word in answer.split() if word.startswith("time=")]
         report.expect(f"{source} pings {target}, {addresses[target]}", " ".join(times) + " ms" if times else answer[-58:],
                       bool(times))
     for name in CONTAINERS:
-        seen = busybox(podman, name, "wget", "-q", "-O", "-", f"http://{SERVER}/")
+        seen = runtime.busybox(name, "wget", "-q", "-O", "-", f"http://{SERVER}/")
         report.expect(f"{name} asks the web server outside", f"which saw {seen}: the host, masqueraded" if seen == HOST
                       else f"which saw {seen[-140:]}", seen == HOST)
 
@@ -198,10 +301,12 @@ def show_host(host, report):
     report.expect("addresses reserved", listed(reserved), len(reserved) == 2)
 
 
-def detach(podman, host, report):
-    for name in CONTAINERS:
-        podman("rm", "--force", "--time", "0", name)
-        report.row(f"podman rm {name}", f"the plugin's DEL took {podman.milliseconds('DEL')[-1]:.1f} ms", "ok")
+def detach(runtime, host, report):
+    for done, name in enumerate(CONTAINERS, 1):
+        runtime.remove(name)
+        times = runtime.milliseconds("DEL")
+        report.expect(f"{runtime.name} removes {name}", f"the plugin's DEL took {times[-1]:.1f} ms" if times else "no DEL",
+                      len(times) == done)
     outcome = collect_garbage(host)
     report.expect("GC: no container is valid any more", outcome.words[:58] or "done", outcome.ok)
     for what, left in zip(("links", "nftables tables", "addresses reserved"), traces(host)):
@@ -211,19 +316,18 @@ def detach(podman, host, report):
 def demonstrate(report, folder):
     host, outside = netns.NetNs("host"), netns.NetNs("outside")
     netns.join(host, outside, "uplink", "eth0", f"{HOST}/24", f"{SERVER}/24")
-    podman = Podman(host, folder)
-    with web_server(outside), contextlib.closing(podman):
-        addresses = attach(podman, report)
-        talk(podman, report, addresses)
+    with web_server(outside), contextlib.closing(choose_runtime()(host, folder)) as runtime:
+        addresses = attach(runtime, report)
+        talk(runtime, report, addresses)
         show_host(host, report)
-        detach(podman, host, report)
+        detach(runtime, host, report)
 
 
 def main():
     netns.isolate()
     print(PICTURE)
     report, started = Report(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="culvert-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="culvert-demo-", ignore_cleanup_errors=True) as folder:
         try:
             demonstrate(report, folder)
         except (RuntimeError, OSError) as error:
