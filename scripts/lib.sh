@@ -40,10 +40,13 @@ need() {
   apt_get update && apt_get install "${missing[@]}"
 }
 
-apt_get() {
-  local verb=$1
+apt_get() { # silent, unless it fails
+  local verb=$1 log
   shift
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$verb" --yes --no-install-recommends "$@" < /dev/null >&2
+  log=$(mktemp)
+  DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 "$verb" --yes --no-install-recommends "$@" < /dev/null \
+    > "$log" 2>&1 || { cat "$log" >&2 && rm "$log" && fail "apt-get $verb failed"; }
+  rm "$log"
 }
 
 # isolated CMD...: runs it in namespaces of its own (mounts, processes, network), with nothing in /run,
