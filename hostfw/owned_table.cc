@@ -1,0 +1,114 @@
+#include "hostfw/owned_table.h"
+
+namespace culvert::hostfw {
+namespace {
+
+using nft::Element;
+
+Result<bool> isEmptyWithout(nft::Connection& nft, const nft::Set& set, const Removal& removal) {
+  if (set.key.empty()) return false;  // not of our making
+  const auto sample = TRY(nft.sampleElements(set));
+  return sample.complete &&
+         std::all_of(sample.elements.begin(), sample.elements.end(),
+                     [&](const Element& element) { return removal.contains(set, element.key); });
+}
+
+Result<bool> isTableEmptyWithout(nft::Connection& nft, const OwnedTable& owned,
+                                 const Removal& removal) {
+  // Almost always somebody else is in the index, and a look at it answers.
+  if (!TRY(isEmptyWithout(nft, owned.index, removal))) return false;
+  for (const nft::Chain& chain : TRY(nft.listChains(owned.table))) {
+    if (std::count(owned.chains.begin(), owned.chains.end(), chain.name) == 0) return false;
+  }
+  for (const nft::Set& set : TRY(nft.listSets(owned.table))) {
+    if (!TRY(isEmptyWithout(nft, set, removal))) return false;
+  }
+  return true;
+}
+
+/// The owners that are not to stay.
+class Invalid {
+ public:
+  Invalid(const std::string& network, const std::set<Attachment>& valid)
+      : network_(ownerHash({network, {}, {}}).network) {
+    for (const Attachment& attachment : valid)
+      valid_.insert(ownerHash({network, attachment.containerId, attachment.ifName}).attachment);
+  }
+  bool owns(const Element& element) const {
+    const auto hash = parseOwnerTag(element.comment);
+    return hash && hash->network == network_ && valid_.count(hash->attachment) == 0;
+  }
+
+ private:
+  std::string network_;
+  std::set<std::string> valid_;
+};
+
+using Candidates = std::vector<nft::Connection::ElementQuery>;
+
+Result<Candidates> listCandidates(nft::Connection& nft, const nft::Table& table,
+                                  const Invalid& invalid) {
+  Candidates candidates;
+  auto sets = nft.listSets(table);
+  if (!sets && sets.error().code == Errc::kNotFound) return candidates;
+  for (const nft::Set& set : TRY(std::move(sets))) {
+    if (set.key.empty()) continue;
+    for (const Element& element : TRY(nft.listElements(set))) {
+      if (invalid.owns(element)) candidates.push_back({set, element.key});
+    }
+  }
+  return candidates;
+}
+
+}  // namespace
+
+bool belongsTo(const Element& element, const OwnerHash& owner) {
+  return parseOwnerTag(element.comment) == owner;
+}
+
+void replaceElement(nft::Transaction& tx, const nft::Set& set, const Element& element) {
+  tx.add(set, element);
+  tx.remove(set, element);
+  tx.add(set, element);
+}
+
+std::size_t Removal::countIn(const nft::Set& set) const {
+  return static_cast<std::size_t>(std::count_if(
+      keys_.begin(), keys_.end(), [&](const auto& entry) { return entry.first == set.name; }));
+}
+
+Result<void> commitRemoval(nft::Connection& nft, const OwnedTable& owned, const Removal& removal,
+                           nft::Generation seen) {
+  if (!TRY(isTableEmptyWithout(nft, owned, removal)))
+    return nft.commit(removal.transaction(), seen);
+  nft::Transaction whole;
+  whole.remove(owned.table);
+  return nft.commit(whole, seen);
+}
+
+Result<std::size_t> collectInvalid(nft::Connection& nft, const OwnedTable& owned,
+                                   const std::string& network, const std::set<Attachment>& valid,
+                                   const std::vector<nft::Set>& counted) {
+  const Invalid invalid(network, valid);
+  // Listing takes long enough for others to change something; looking again at what was found
+  // does not, so only that must fit between two changes.
+  const Candidates candidates = TRY(listCandidates(nft, owned.table, invalid));
+  if (candidates.empty()) return std::size_t{0};
+  std::size_t count = 0;
+  const auto attempt = [&](nft::Generation seen) -> Result<void> {
+    Removal removal;
+    const auto found = TRY(nft.findElements(candidates));
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i] && invalid.owns(*found[i])) removal.add(candidates[i].set, candidates[i].key);
+    }
+    count = 0;
+    for (const nft::Set& set : counted)
+      count += removal.countIn(set);
+    if (removal.empty()) return {};
+    return commitRemoval(nft, owned, removal, seen);
+  };
+  TRY(retryOnConflict(nft, attempt));
+  return count;
+}
+
+}  // namespace culvert::hostfw
