@@ -302,11 +302,12 @@ def show_host(host, report):
 
 
 def detach(runtime, host, report):
-    for done, name in enumerate(CONTAINERS, 1):
+    for name in CONTAINERS:
+        before = len(runtime.milliseconds("DEL"))
         runtime.remove(name)
-        times = runtime.milliseconds("DEL")
-        report.expect(f"{runtime.name} removes {name}", f"the plugin's DEL took {times[-1]:.1f} ms" if times else "no DEL",
-                      len(times) == done)
+        times = runtime.milliseconds("DEL")[before:]  # newer containerd calls it twice
+        report.expect(f"{runtime.name} removes {name}", f"the plugin's DEL took {max(times):.1f} ms" if times else "no DEL",
+                      bool(times))
     outcome = collect_garbage(host)
     report.expect("GC: no container is valid any more", outcome.words[:58] or "done", outcome.ok)
     for what, left in zip(("links", "nftables tables", "addresses reserved"), traces(host)):
