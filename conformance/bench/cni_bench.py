@@ -273,8 +273,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="culvert-bench-", dir="/var/tmp")  # a real disk, as in production
     spaces, table, launcher = netns.Namespaces(), Table(), Launcher(folder)
     try:
-        start = [launcher.run(spaces.new("bench"), ["/usr/bin/busybox", "true"]) for _ in range(options.rounds)]
-        table.limit("starting a static process that does nothing, wall", median(start, "wall_us"), None, "us")
+        start = [launcher.run(spaces.new("bench"), ["/bin/true"]) for _ in range(options.rounds)]
+        table.limit("starting /bin/true, wall", median(start, "wall_us"), None, "us")
         if options.only in (None, "add-del", "executable"):
             rss = add_and_del(table, launcher, spaces, folder, options.rounds if options.only != "executable" else 2)
         if options.only in (None, "reservations"):

@@ -79,10 +79,14 @@ def settled_all(spaces, fixed_macs=(), timeout=3.0):
     last = None
     while True:
         now = [kernel(ns, fixed_macs) for ns in spaces]
-        if now == last or time.monotonic() > deadline:
+        if now == last and not any(_waits_for_carrier(facts) for facts in now) or time.monotonic() > deadline:
             return now
         last = now
         time.sleep(0.04)
+
+
+def _waits_for_carrier(facts):
+    return any(key.endswith(" operstate") and value == "UNKNOWN" and key != "link lo operstate" for key, value in facts.items())
 
 
 def _link_facts(facts, found, names):
