@@ -55,8 +55,8 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
 
  public:
   using Base::Base;
-  Result(Error error)
-      : Base(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor): implicit, so that `return error;` reads
+  Result(Error error) : Base(tl::unexpect, std::move(error)) {}
 
   Result context(std::string_view doing) && {
     if (!this->has_value()) (void)std::move(this->error()).wrap(doing);  // wraps in place
