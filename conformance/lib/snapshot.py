@@ -79,14 +79,10 @@ def settled_all(spaces, fixed_macs=(), timeout=3.0):
     last = None
     while True:
         now = [kernel(ns, fixed_macs) for ns in spaces]
-        if now == last and not any(_waits_for_carrier(facts) for facts in now) or time.monotonic() > deadline:
+        if now == last or time.monotonic() > deadline:
             return now
         last = now
         time.sleep(0.04)
-
-
-def _waits_for_carrier(facts):
-    return any(key.endswith(" operstate") and value == "UNKNOWN" and key != "link lo operstate" for key, value in facts.items())
 
 
 def _link_facts(facts, found, names):
@@ -98,6 +94,8 @@ def _link_facts(facts, found, names):
         for key in LINK_KEYS:
             if key in link:
                 facts[f"{base} {key}"] = names.name(link[key]) if key == "master" else link[key]
+        if link.get("operstate") == "UNKNOWN":
+            facts[f"{base} operstate"] = "UP"  # the same to the kernel; a bridge shows either, by chance
         for flag in FLAGS:
             facts[f"{base} flag {flag}"] = flag in link["flags"]
         if info.get("info_slave_kind") == "bridge":
