@@ -28,10 +28,12 @@ Range defaultRange(const IpPrefix& subnet) {
 
 std::optional<IpPrefix> readSubnet(const ConfigReader& reader) {
   const auto subnet = reader.prefix("subnet");
-  if (!subnet) {
-    if (reader.string("subnet").empty()) reader.problem("subnet", "is missing");
-    return std::nullopt;
+  if (!reader.has("subnet")) {
+    reader.problem("subnet", "is missing");
+  } else if (!subnet && reader.problems().take()) {  // the reader takes "" for absent
+    reader.problem("subnet", "is not an address in CIDR notation");
   }
+  if (!subnet) return std::nullopt;
   if (subnet->length() + kMinHostBits > addressBits(subnet->family())) {
     reader.problems().add(reader.pathOf("subnet"),
                           "Network " + subnet->text() + " too small to allocate from");
@@ -150,7 +152,7 @@ std::vector<RangeSet> readRanges(const ConfigReader& ipam, const ConfigReader& r
                                  cni::Version version) {
   std::vector<PlacedSet> sets;
   readSets(runtime, "ipRanges", sets);
-  if (!ipam.string("subnet").empty()) {
+  if (ipam.has("subnet")) {
     PlacedSet legacy{ipam.pathOf("subnet"), {}};
     if (auto range = readRange(ipam)) legacy.ranges.push_back(*range);
     sets.push_back(std::move(legacy));

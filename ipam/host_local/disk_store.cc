@@ -166,10 +166,10 @@ Result<void> DiskStore::collect(const std::function<bool(const Reservation&)>& i
     outcome.note(directory_.remove(name));
   const Result<void> removed = std::move(outcome).take();
   changed_ = true;
-  if (removed) {
+  if (removed && !kept.empty()) {
     index_.rebuild(kept);
   } else {
-    index_.invalidate();
+    index_.discard();  // perhaps the last that is heard of this network
   }
   return removed;
 }

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::array<char, 8> kMagic{'c', 'u', 'l', 'v', 'h', 'l', '0', '1'};
 constexpr std::uint64_t kFree = 0, kGrave = 1, kFirstKey = 2;
-constexpr std::uint64_t kMinSlots = 256, kMaxSlots = 1U << 24;
+constexpr std::uint64_t kMinSlots = 256, kMaxSlots = 1U << 20;
 constexpr std::size_t kChunk = 16;  // slots read at a time: nearly every probe ends in the first
 constexpr std::array<std::uint8_t, 12> kV4Mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -28,7 +28,7 @@ bool writeExactly(int fd, const void* data, std::size_t size, std::uint64_t offs
   return ::pwrite(fd, data, size, static_cast<off_t>(offset)) == static_cast<ssize_t>(size);
 }
 
-std::array<char, 40> bootId() {
+std::array<char, 40> readBootId() {
   std::array<char, 40> id{};
   const auto text = readFile("/proc/sys/kernel/random/boot_id", 64);
   if (text) std::copy_n(text->begin(), std::min(text->size(), id.size()), id.begin());
@@ -66,8 +66,9 @@ IpAddress OwnerIndex::addressIn(const Slot& slot) {
 }
 
 OwnerIndex::Header OwnerIndex::headerFor(const struct stat& directory) {
+  static const std::array<char, 40> kBootId = readBootId();
   return {.magic = kMagic,
-          .bootId = bootId(),
+          .bootId = kBootId,
           .device = directory.st_dev,
           .inode = directory.st_ino,
           .mtimeSeconds = directory.st_mtim.tv_sec,
@@ -211,6 +212,11 @@ void OwnerIndex::rebuild(const std::vector<Entry>& entries) {
   valid_ =
       writeTable(file_.get(), entries, count) && ::rename(temporary.c_str(), path_.c_str()) == 0;
   if (!valid_) (void)::unlink(temporary.c_str());
+}
+
+void OwnerIndex::discard() {
+  valid_ = false;
+  if (file_) (void)::unlink(path_.c_str());
 }
 
 void OwnerIndex::stamp(const struct stat& directory) {

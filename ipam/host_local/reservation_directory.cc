@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -123,26 +124,39 @@ void ReservationDirectory::rememberLast(std::size_t setIndex, const IpAddress& a
 }
 
 Result<Reservation> ReservationDirectory::read(const std::string& name) const {
+  struct stat info {};
+  if (::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return Reservation(Unowned{});
+    return fromErrno(errno, "stat " + name);
+  }
+  if (!S_ISREG(info.st_mode)) return Reservation(Foreign{});
+  return readRegular(name);
+}
+
+/// One read(2) for every file that a plugin wrote: a regular file that fills less than the buffer
+/// has ended.
+Result<Reservation> ReservationDirectory::readRegular(const std::string& name) const {
   const UniqueFd file(
       ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  if (!file) {
-    if (errno == ENOENT) return Reservation(Unowned{});
-    if (errno == ELOOP || errno == ENXIO || errno == ENODEV) return Reservation(Foreign{});
-    return fromErrno(errno, "open " + name);
-  }
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return fromErrno(errno, "stat " + name);
-  if (!S_ISREG(info.st_mode)) return Reservation(Foreign{});
-  if (info.st_size > static_cast<off_t>(kMaxReservationBytes)) return Reservation(Foreign{});
-  const std::string content = TRY(readAll(file.get(), kMaxReservationBytes).context(name));
-  return parseReservation(content);
+  if (!file && errno == ENOENT) return Reservation(Unowned{});
+  if (!file) return fromErrno(errno, "open " + name);
+  std::array<char, 1024> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+  const ssize_t got = ::pread(file.get(), buffer.data(), buffer.size(), 0);
+  if (got < 0) return fromErrno(errno, "read " + name);
+  const auto size = static_cast<std::size_t>(got);
+  if (size < buffer.size()) return parseReservation({buffer.data(), size});
+  const auto content = readAll(file.get(), kMaxReservationBytes);
+  if (content) return parseReservation(*content);
+  if (content.error().code == Errc::kDecode) return Reservation(Foreign{});  // too long
+  return content.error();
 }
 
 Result<void> ReservationDirectory::forEach(const std::function<void(const Entry&)>& visit) const {
   const auto visitOne = [&](const std::string& name, const IpAddress& address,
                             int type) -> Result<void> {
-    const bool readable = type == DT_REG || type == DT_UNKNOWN;
-    const Reservation reservation = readable ? TRY(read(name)) : Reservation(Foreign{});
+    Reservation reservation = Foreign{};
+    if (type == DT_REG) reservation = TRY(readRegular(name));
+    if (type == DT_UNKNOWN) reservation = TRY(read(name));
     visit({name, address, reservation});
     return {};
   };

@@ -56,6 +56,7 @@ class ReservationDirectory final : public ReservationView {
  private:
   enum class State { kFree, kEmpty, kTaken };
   Result<State> stateOf(const std::string& name) const;
+  Result<Reservation> readRegular(const std::string& name) const;
   explicit ReservationDirectory(UniqueFd fd) : fd_(std::move(fd)) {}
   UniqueFd fd_;
 };
