@@ -5,7 +5,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG") # -O3 makes the executable a quarter
 add_library(culvert_options INTERFACE)
 target_compile_options(culvert_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-missing-field-initializers -Wnon-virtual-dtor -fno-strict-aliasing)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(culvert_options INTERFACE -Wno-restrict -Wno-array-bounds) # gcc 12 (bug 105329): false alarms on std::string operator+
+  target_compile_options(culvert_options INTERFACE -Wno-restrict -Wno-array-bounds
+                         -Wno-stringop-overflow -Wno-stringop-overread) # gcc 12 (bug 105329): false alarms on std::string operator+
 endif()
 if(CULVERT_WERROR)
   target_compile_options(culvert_options INTERFACE -Werror)
