@@ -102,7 +102,7 @@ Result<std::optional<std::string>> addForeign(nft::Connection& nft, const OwnerH
 /// `kept` puts back those that are not in `taken`.
 Result<void> addEviction(nft::Connection& nft, const std::string& tag,
                          const std::vector<IpPrefix>& taken, Removal& removal,
-                         std::vector<masquerade::Placed>& kept) {
+                         std::vector<Placed>& kept) {
   const auto owner = parseOwnerTag(tag);
   if (!owner) return {};
   for (const Family family : kFamilies) {
@@ -121,13 +121,6 @@ Result<void> addEviction(nft::Connection& nft, const std::string& tag,
   return {};
 }
 
-Result<void> createElements(nft::Connection& nft, const std::vector<masquerade::Placed>& elements) {
-  Transaction tx;
-  for (const auto& [set, element] : elements)
-    tx.create(set, element);
-  return nft.commit(tx);
-}
-
 /// Whatever there is, frame or elements, ours or others', becomes what it should be.
 Result<void> replaceElements(nft::Connection& nft, const Owner& owner,
                              const std::vector<IpPrefix>& addresses, nft::Generation seen) {
@@ -144,12 +137,14 @@ Result<void> replaceElements(nft::Connection& nft, const Owner& owner,
   for (const std::string& tag : formerTags)
     TRY(addEviction(nft, tag, addresses, removal, elements));
 
+  TRY(addOccupants(nft, elements, removal));
+
   for (const IpPrefix& prefix : addresses)
     lengths.of(prefix.family()).insert(prefix.length());
   Transaction tx = removal.transaction();
   masquerade::addFrame(tx, lengths);
   for (const auto& [set, element] : elements)
-    replaceElement(tx, set, element);
+    tx.add(set, element);
   return nft.commit(tx, seen);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "hostfw/owned_table.h"
 #include "hostfw/owner.h"
 #include "netlink/nft.h"
 
@@ -50,12 +51,6 @@ void noteLength(const nft::Set& set, Lengths& lengths);
 
 /// Table, sets, chains and rules, whatever of them exists already.
 void addFrame(nft::Transaction& tx, Lengths lengths);
-
-/// An element and where it belongs.
-struct Placed {
-  nft::Set set;
-  nft::Element element;
-};
 
 /// What masquerades `addresses`, each of them once, for `owner`.
 std::vector<Placed> elementsFor(const Owner& owner, const std::vector<IpPrefix>& addresses);

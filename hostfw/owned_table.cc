@@ -66,10 +66,23 @@ bool belongsTo(const Element& element, const OwnerHash& owner) {
   return parseOwnerTag(element.comment) == owner;
 }
 
-void replaceElement(nft::Transaction& tx, const nft::Set& set, const Element& element) {
-  tx.add(set, element);
-  tx.remove(set, element);
-  tx.add(set, element);
+Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& elements,
+                          Removal& removal) {
+  std::vector<nft::Connection::ElementQuery> queries;
+  for (const auto& [set, element] : elements)
+    queries.push_back({set, element.key});
+  const auto found = TRY(nft.findElements(queries));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i]) removal.add(queries[i].set, queries[i].key);
+  }
+  return {};
+}
+
+Result<void> createElements(nft::Connection& nft, const std::vector<Placed>& elements) {
+  nft::Transaction tx;
+  for (const auto& [set, element] : elements)
+    tx.create(set, element);
+  return nft.commit(tx);
 }
 
 std::size_t Removal::countIn(const nft::Set& set) const {

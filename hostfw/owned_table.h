@@ -27,8 +27,11 @@ struct OwnedTable {
 /// Whether an element's comment is a tag of `owner`.
 bool belongsTo(const nft::Element& element, const OwnerHash& owner);
 
-/// Adds the element in place of whatever element has its key, or of none.
-void replaceElement(nft::Transaction& tx, const nft::Set& set, const nft::Element& element);
+/// An element and where it belongs.
+struct Placed {
+  nft::Set set;
+  nft::Element element;
+};
 
 /// Elements to remove, each once: the kernel refuses to remove one twice.
 class Removal {
@@ -47,6 +50,14 @@ class Removal {
   nft::Transaction tx_;
   std::set<std::pair<std::string, nft::Value>> keys_;
 };
+
+/// Removes whatever has the keys of `elements`, to make place for them.
+Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& elements,
+                          Removal& removal);
+
+/// Adds the elements in one transaction; kAlreadyExists or kNotFound if there is an element with
+/// one of the keys, or not one of the sets.
+Result<void> createElements(nft::Connection& nft, const std::vector<Placed>& elements);
 
 /// Commits the removal, or that of the whole table if nothing else is left in it: no other
 /// element, no chain or set that is not ours. `seen` is the generation that `removal` was made

@@ -47,28 +47,25 @@ Result<Guard> findGuard(nft::Connection& nft, const std::string& ifName) {
   return guard;
 }
 
-Result<void> createGuard(nft::Connection& nft, const std::string& tag, const std::string& ifName,
-                         const MacAddress& mac) {
-  Transaction tx;
-  tx.create(guardedSet(), spoof_check::guarded(ifName, tag));
-  tx.create(allowedSet(), spoof_check::allowed(ifName, mac, tag));
-  tx.create(macMap(), spoof_check::macOf(ifName, mac, tag));
-  return nft.commit(tx);
+std::vector<Placed> elementsFor(const Owner& owner, const std::string& ifName,
+                                const MacAddress& mac) {
+  const std::string tag = ownerTag(owner);
+  return {{guardedSet(), spoof_check::guarded(ifName, tag)},
+          {allowedSet(), spoof_check::allowed(ifName, mac, tag)},
+          {macMap(), spoof_check::macOf(ifName, mac, tag)}};
 }
 
 /// Whatever there is, frame or elements, becomes what it should be.
-Result<void> replaceGuard(nft::Connection& nft, const std::string& tag, const std::string& ifName,
-                          const MacAddress& mac) {
-  return retryOnConflict(nft, [&](nft::Generation seen) -> Result<void> {
-    Transaction tx;
-    spoof_check::addFrame(tx);
-    const Guard former = TRY(findGuard(nft, ifName));
-    if (former.allowed) tx.remove(allowedSet(), *former.allowed);
-    replaceElement(tx, guardedSet(), spoof_check::guarded(ifName, tag));
-    replaceElement(tx, allowedSet(), spoof_check::allowed(ifName, mac, tag));
-    replaceElement(tx, macMap(), spoof_check::macOf(ifName, mac, tag));
-    return nft.commit(tx, seen);
-  });
+Result<void> replaceGuard(nft::Connection& nft, const std::string& ifName,
+                          const std::vector<Placed>& elements, nft::Generation seen) {
+  Removal removal;
+  TRY(findGuard(nft, ifName)).addTo(removal);
+  TRY(addOccupants(nft, elements, removal));
+  Transaction tx = removal.transaction();
+  spoof_check::addFrame(tx);
+  for (const auto& [set, element] : elements)
+    tx.add(set, element);
+  return nft.commit(tx, seen);
 }
 
 }  // namespace
@@ -76,12 +73,15 @@ Result<void> replaceGuard(nft::Connection& nft, const std::string& tag, const st
 Result<void> ensureSpoofCheck(nft::Connection& nft, const Owner& owner,
                               const std::string& hostIfName, const MacAddress& mac) {
   // Nearly always the frame is there and the elements are not: try that first.
-  const std::string tag = ownerTag(owner);
-  Result<void> created = createGuard(nft, tag, hostIfName, mac);
+  const std::vector<Placed> elements = elementsFor(owner, hostIfName, mac);
+  Result<void> created = createElements(nft, elements);
   const bool isThere = !created && created.error().code == Errc::kAlreadyExists;
   const bool hasNoFrame = !created && created.error().code == Errc::kNotFound;
   if (!isThere && !hasNoFrame) return std::move(created).context("guard " + hostIfName);
-  return replaceGuard(nft, tag, hostIfName, mac).context("guard " + hostIfName);
+  const auto attempt = [&](nft::Generation seen) {
+    return replaceGuard(nft, hostIfName, elements, seen);
+  };
+  return retryOnConflict(nft, attempt).context("guard " + hostIfName);
 }
 
 Result<void> removeSpoofCheck(nft::Connection& nft, const Owner& owner,

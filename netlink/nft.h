@@ -83,8 +83,8 @@ using Generation = std::uint32_t;
 /// may be used by later operations of the same transaction.
 ///
 /// `add` is satisfied with what exists already (and leaves it as it is: an element keeps its
-/// comment), `create` fails on it, `remove` fails on what is absent. To replace an element, or to
-/// remove it if it is there, add it, remove it, and add the new one: readers see one change.
+/// comment; but one of a map with other data is a failure), `create` fails on it, `remove` fails on
+/// what is absent. To replace an element, remove and add it: packets see one change.
 class Transaction {
  public:
   enum class Verb : std::uint8_t { kAdd, kCreate, kInsert, kRemove, kFlush };
@@ -189,8 +189,8 @@ class Connection {
   /// All elements of `set`, whose key and data types must be right, in no order.
   Result<std::vector<Element>> listElements(const Set& set);
 
-  /// Some elements, as many as the kernel puts in one datagram (dozens): none only if the set is
-  /// empty. Costs the same for any size of set. `complete` tells whether these are all.
+  /// Some elements, as many as the kernel puts in two datagrams (dozens). Costs the same for any
+  /// size of set. `complete` tells whether these are all.
   struct Sample {
     std::vector<Element> elements;
     bool complete = false;
