@@ -10,6 +10,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
   using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang 14 does not deduce it
 
 std::string quotedComment(const std::string& comment) {
   return comment.empty() ? "" : " comment \"" + comment + '"';
