@@ -42,7 +42,7 @@ build() {
   esac
   ensure_libmnl
   say "building $preset"
-  (cd "$top" && cmake --preset "$preset" "${options[@]}" > /dev/null && cmake --build "build/$preset")
+  (cd "$top" && cmake --preset "$preset" "${options[@]}" > /dev/null && cmake --build "build/$preset" >&2)
 }
 
 cmd_build() { # [PRESET]: release (default), dev (ASan and UBSan), tsan or fuzz, into build/PRESET
