@@ -39,6 +39,10 @@ Result<void> parseAck(std::string_view payload, std::uint16_t flags) {
     return makeError(Errc::kIo, "netlink: truncated acknowledgement");
   std::memcpy(&ack, payload.data(), sizeof ack);
   if (ack.error == 0) return {};
+  constexpr int kMaxErrno = 4095;  // linux/err.h; INT_MIN has no positive counterpart
+  if (ack.error > 0 || ack.error < -kMaxErrno) {
+    return makeError(Errc::kIo, "netlink: acknowledgement of " + std::to_string(ack.error));
+  }
   Error error = fromErrno(-ack.error, "netlink");
   if ((flags & NLM_F_ACK_TLVS) != 0) {
     std::size_t skip = sizeof ack;
