@@ -5,11 +5,12 @@ Nth. N runs from 1 until the plugin ends by itself, so every state that a crash 
 """
 import json
 import os
+import threading
 import time
 
 import pytest
 
-from lib import cni, configs, nft, traffic
+from lib import cni, configs, netns, nft, traffic
 from lib.cni import Attachment, gc
 
 pytestmark = pytest.mark.netns
@@ -18,6 +19,7 @@ KILLED, ENDED_WELL, ENDED_BADLY = 200, 201, 202
 # For the reference plugins, whose ADD makes tens of thousands of calls; 1 for ours.
 STRIDE = int(os.environ.get("CULVERT_CRASH_STRIDE", "1"))
 BUDGET_SECONDS = 120
+WORKERS = 5  # deletions mostly wait; odd, so that each thread sees DEL with and without prevResult
 
 
 def bridge(data_dir):
@@ -37,13 +39,13 @@ KINDS = {"bridge": bridge, "ptp": ptp, "host-local": ipam}
 
 
 class Crashing:
-    """One host and container used for a whole series."""
+    """One host and container used for a whole series, in a thread with mounts of its own."""
 
-    def __init__(self, kind, host, container, tools, tmp_path):
-        self.host, self.container, self.tools, self.folder = host, container, tools, tmp_path / "data"
+    def __init__(self, kind, tools, folder):
+        self.spaces = netns.Namespaces()
+        self.host, self.container = self.spaces.new("host"), self.spaces.new("c")
+        self.tools, self.folder, self.report = tools, folder / "data", folder / "report"
         self.config = KINDS[kind](self.folder)
-        self.report = tmp_path / "report"
-        self.deadline = time.monotonic() + BUDGET_SECONDS
         self.calls = 0
         warm = self.new()  # the files that a clean life leaves: lock, last_reserved_ip, caches
         warm.add()
@@ -60,13 +62,6 @@ class Crashing:
         assert outcome.rc in (KILLED, ENDED_WELL), f"{verb} failed by itself: {outcome}"
         self.calls = n
         return outcome.rc == KILLED
-
-    def points(self):
-        n = 1
-        while True:
-            assert time.monotonic() < self.deadline, f"at call {n} after {BUDGET_SECONDS} s"
-            yield n
-            n += STRIDE
 
     def left(self, resident=None):
         """Everything that is still there and should not be."""
@@ -85,22 +80,53 @@ class Crashing:
         return self.report.read_text().strip()
 
 
+@pytest.fixture
+def at_every_call(request, tools, tmp_path):
+    """Runs step(crashing, N) for N = 1, 2, ... until it returns False, spread over a few threads."""
+    def run(step, prepare=None):
+        calls, failures = [], []
+
+        def series(worker):
+            try:
+                netns.private_mounts()
+                folder = tmp_path / str(worker)
+                folder.mkdir()
+                crashing = Crashing(request.param, tools, folder)
+                try:
+                    context = prepare(crashing) if prepare else None
+                    n = 1 + worker * STRIDE
+                    while not failures and step(crashing, n, *([context] if prepare else [])):
+                        assert time.monotonic() < deadline, f"at call {n} after {BUDGET_SECONDS} s"
+                        n += WORKERS * STRIDE
+                    calls.append(crashing.calls)
+                finally:
+                    crashing.spaces.close()
+            except BaseException as e:  # noqa: BLE001: shown by the main thread
+                failures.append(e)
+        deadline = time.monotonic() + BUDGET_SECONDS
+        threads = [threading.Thread(target=series, args=(w,)) for w in range(WORKERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        assert min(calls) > 20 // STRIDE  # fewer would mean that the plugin did nothing
+    return run
+
+
 def tree(folder):
     return {os.path.relpath(os.path.join(base, n), folder) for base, _, names in os.walk(folder) for n in names}
 
 
-@pytest.fixture
-def crashing(request, host, container, tools, tmp_path):
-    return Crashing(request.param, host, container, tools, tmp_path)
-
-
-every_kind = pytest.mark.parametrize("crashing", KINDS, indirect=True)
+every_kind = pytest.mark.parametrize("at_every_call", KINDS, indirect=True)
+needs_gc = pytest.mark.skipif(cni.IS_REFERENCE, reason="the reference has no GC")
 
 
 @every_kind
-def test_add_killed_anywhere_then_del_leaves_nothing(crashing):
+def test_add_killed_anywhere_then_del_leaves_nothing(at_every_call):
     """DEL knows no prevResult: the runtime never got a result. Now and then the same id is tried again."""
-    for n in crashing.points():
+    def step(crashing, n):
         attachment = crashing.new()
         killed = crashing.killed_at(n, attachment, "ADD", attachment.config)
         attachment.delete(with_result=False).expect_ok()
@@ -108,68 +134,71 @@ def test_add_killed_anywhere_then_del_leaves_nothing(crashing):
         if n % 10 == 0:
             attachment.add()
             attachment.delete().expect_ok()
-        if not killed:
-            break
-    assert crashing.calls > 20 // STRIDE
+        return killed
+    at_every_call(step)
 
 
 @every_kind
-@pytest.mark.skipif(cni.IS_REFERENCE, reason="the reference has no GC")
-def test_add_killed_anywhere_then_gc_leaves_nothing(crashing):
-    for n in crashing.points():
+@needs_gc
+def test_add_killed_anywhere_then_gc_leaves_nothing(at_every_call):
+    def step(crashing, n):
         attachment = crashing.new()
         killed = crashing.killed_at(n, attachment, "ADD", attachment.config)
         gc(crashing.host, crashing.config, []).expect_ok()
         assert crashing.left() == [], f"ADD {crashing.where()}, then GC"
-        if not killed:
-            break
-    assert crashing.calls > 20 // STRIDE
+        return killed
+    at_every_call(step)
 
 
-@pytest.mark.parametrize("crashing", ["bridge", "ptp"], indirect=True)
-@pytest.mark.skipif(cni.IS_REFERENCE, reason="the reference has no GC")
-def test_a_neighbour_survives_every_crash_and_gc(crashing, spaces, outside):
-    resident = Attachment(crashing.host, crashing.config, spaces.new("resident"))
-    resident.add()
-    for n in crashing.points():
+@pytest.mark.parametrize("at_every_call", ["bridge", "ptp"], indirect=True)
+@needs_gc
+def test_a_neighbour_survives_every_crash_and_gc(at_every_call):
+    def prepare(crashing):
+        outside = crashing.spaces.new("out")
+        netns.join(crashing.host, outside, "uplink", "eth0", "198.18.0.1/24", "198.18.0.2/24")
+        resident = Attachment(crashing.host, crashing.config, crashing.spaces.new("resident"))
+        resident.add()
+        return resident, outside
+
+    def step(crashing, n, context):
+        resident, outside = context
         attachment = crashing.new()
         killed = crashing.killed_at(n, attachment, "ADD", attachment.config)
         gc(crashing.host, crashing.config, [resident]).expect_ok()
-        assert set(crashing.left(resident)) <= {"link uplink"}, f"ADD {crashing.where()}, then GC"
+        assert [l for l in crashing.left(resident) if l != "link uplink"] == [], f"ADD {crashing.where()}, then GC"
         if not killed:
-            break
-    resident.check().expect_ok()
-    assert traffic.reach(resident.container, outside, "198.18.0.2") == "198.18.0.1"
-    assert attachment.cid not in nft.text(crashing.host)
+            resident.check().expect_ok()
+            assert traffic.reach(resident.container, outside, "198.18.0.2") == "198.18.0.1"
+            assert attachment.cid not in nft.text(crashing.host)
+        return killed
+    at_every_call(step, prepare)
 
 
 @every_kind
 @pytest.mark.parametrize("only_one", [False, True], ids=["whole-tree", "one-process"])
-def test_del_killed_anywhere_then_del_again_leaves_nothing(crashing, only_one):
-    for n in crashing.points():
+def test_del_killed_anywhere_then_del_again_leaves_nothing(at_every_call, only_one):
+    def step(crashing, n):
         attachment = crashing.new()
         attachment.add()
         config = attachment.with_result() if n % 2 else attachment.config
         killed = crashing.killed_at(n, attachment, "DEL", config, only_one)
         attachment.delete(with_result=False).expect_ok()
         assert crashing.left() == [], f"DEL {crashing.where()}, then DEL"
-        if not killed:
-            break
-    assert crashing.calls > 20 // STRIDE
+        return killed
+    at_every_call(step)
 
 
 @every_kind
-@pytest.mark.skipif(cni.IS_REFERENCE, reason="the reference has no GC")
-def test_gc_killed_anywhere_then_gc_again_leaves_nothing(crashing):
-    config = {**crashing.config, "cni.dev/valid-attachments": []}
-    for n in crashing.points():
+@needs_gc
+def test_gc_killed_anywhere_then_gc_again_leaves_nothing(at_every_call):
+    def step(crashing, n):
         attachment = crashing.new()
         attachment.add()
-        killed = crashing.killed_at(n, attachment, "GC", config)
+        killed = crashing.killed_at(n, attachment, "GC", {**crashing.config, "cni.dev/valid-attachments": []})
         gc(crashing.host, crashing.config, []).expect_ok()
         assert crashing.left() == [], f"GC {crashing.where()}, then GC"
-        if not killed:
-            break
+        return killed
+    at_every_call(step)
 
 
 def test_killat_kills_where_it_says(host, tools, tmp_path):

@@ -21,7 +21,20 @@ DELIBERATE = [
     ("*link cni0 ifalias*", "so does a bridge that we made, with its network, so that GC knows which to remove"),
     ("*nft *", "masquerade and anti-spoofing live in our own nft tables, with set elements instead of a chain "
                "per container; that they do the same is shown with packets below"),
+    ("*only ours: link * txqlen = 1000", "the kernel's default; 1.1.1 sets 0 by accident (newer ones do not), with which a "
+                                         "pfifo put on the link later would drop everything"),
+    ("*ipv6/eth0/accept_dad:*", "the address itself carries the flag that it needs no detection of duplicates, so bridge "
+                                "leaves the setting alone without IPv6 and ptp need not wait with it"),
+    ("*ipv6/eth0/keep_addr_on_down: ours '1', reference '0'", "as newer references do: the address survives a link that goes down"),
+    ("*link cni0 mac:*", "a bridge of ours has its MAC from the beginning and keeps it; the reference's without gateway "
+                         "follows its ports, and has none when they are gone"),
+    ("*ipv4/eth0/arp_notify: ours '0', reference '1'", "without an IPv4 address there is nothing to announce"),
 ]
+# Results of cases in which only the reference is wrong: the key left out of the comparison, and why.
+DELIBERATE_RESULTS = {
+    "host-local resolvConf": ("dns", "1.1.1's bridge loses the DNS of its IPAM; newer ones, and ours, keep it"),
+    "static with routes and dns": ("dns", "the same"),
+}
 
 
 def bridge(**keys):
@@ -90,7 +103,6 @@ CASES = {
     "bridge IPv6 default gateway": Case(bridge(subnets=("fd20::/64",), routes=(), isDefaultGateway=True)),
     "bridge three subnets": Case(bridge(subnets=("10.20.0.0/24", "fd20::/64", "fd21::/64"))),
     "bridge two IPv4 subnets": Case(bridge(isGateway=False, subnets=("10.20.0.0/24", "10.21.0.0/24"))),
-    "bridge two IPv4 gateways": Case(bridge(subnets=("10.20.0.0/24", "10.21.0.0/24")), fails=True),
     "bridge anti-spoofing": Case(bridge(macspoofchk=True)),
     "bridge L2 anti-spoofing": Case(configs.l2_bridge(VERSION, macspoofchk=True)),
     "bridge routes with gateways": Case(with_ipam(BASE, routes=[{"dst": "10.99.0.0/16", "gw": "10.20.0.7"}, {"dst": "10.98.0.0/16"}])),
@@ -166,7 +178,8 @@ class Side:
                                      ifname="lo" if config["type"] == "loopback" else "eth0")
 
     def files(self):
-        return {k: v for k, v in snapshot.files(self.folder).items() if k != "resolv.conf"}
+        """Names and contents of what host-local keeps. Modes: 1.1.1 makes files 0644, newer ones and ours 0600."""
+        return {k: (kind, content) for k, (kind, _, content) in snapshot.files(self.folder).items() if k != "resolv.conf"}
 
     def result(self):
         """The result with what is random replaced, and with an empty dns left out (newer references omit it)."""
@@ -201,7 +214,7 @@ def compare(a, b):
     return undeclared(found)
 
 
-def run_case(case, spaces, tmp_path):
+def run_case(case, spaces, tmp_path, not_compared=None):
     ours, theirs = (Side(p, case, spaces, tmp_path / n) for p, n in ((OURS, "ours"), (REFERENCE, "reference")))
     before = kernels(ours, theirs)
     outcomes = [side.attachment.try_add() for side in (ours, theirs)]
@@ -211,7 +224,8 @@ def run_case(case, spaces, tmp_path):
     else:
         for outcome in outcomes:
             outcome.expect_ok()
-        assert ours.result() == theirs.result()
+        results = [{k: v for k, v in side.result().items() if k != not_compared} for side in (ours, theirs)]
+        assert results[0] == results[1]
         during = kernels(ours, theirs)
         assert compare(during[ours], during[theirs]) == []
         assert ours.files() == theirs.files()
@@ -228,8 +242,9 @@ def assert_no_dirtier(before, after, ours, theirs):
     for place in ("host", "container"):
         left = {side: {k: v for k, v in after[side][place].items() if before[side][place].get(k, "-") != v}
                 for side in (ours, theirs)}
-        extra = [f"{place}: {k} = {v!r}" for k, v in left[ours].items() if left[theirs].get(k, "-") != v]
-        assert extra == []
+        lines = snapshot.difference(left[ours], {k: v for k, v in left[theirs].items() if k in left[ours]}, "ours", "reference")
+        assert [l for l in undeclared(lines) if " operstate" not in l] == []
+        assert [k for k in left[ours] if k.startswith("nft ")] == []
         gone = [k for k in before[ours][place] if k not in after[ours][place] and k in after[theirs][place]]
         assert gone == []
 
@@ -237,7 +252,7 @@ def assert_no_dirtier(before, after, ours, theirs):
 @pytest.mark.netns
 @pytest.mark.parametrize("name", CASES)
 def test_same_result_and_equivalent_kernel(name, spaces, tmp_path):
-    run_case(CASES[name], spaces, tmp_path)
+    run_case(CASES[name], spaces, tmp_path, DELIBERATE_RESULTS.get(name, [None])[0])
 
 
 @pytest.mark.vm
@@ -253,6 +268,24 @@ def test_keys_that_are_newer_than_debians_reference(name, host, container):
     Attachment(host, config, container).add()
     found = snapshot.settled(host)
     assert {k: found[k] for k in facts} == facts
+
+
+@pytest.mark.netns
+def test_the_bridge_takes_the_gateways_of_two_ipv4_subnets(host, container, tmp_path):
+    """The reference takes its own second gateway for a stranger's address and fails."""
+    config = configs.bridge(tmp_path, VERSION, subnets=("10.20.0.0/24", "10.21.0.0/24"))
+    Attachment(host, config, container).add()
+    assert traffic.ping(container, "10.20.0.1") and traffic.ping(container, "10.21.0.1")
+
+
+@pytest.mark.netns
+def test_the_dns_of_ipam_reaches_the_result_of_bridge(host, container, tmp_path):
+    dns = {"nameservers": ["10.60.0.1"], "domain": "x.example", "search": ["x.example"], "options": ["ndots:2"]}
+    config = static(configs.bridge(tmp_path, VERSION), addresses=[{"address": "10.60.0.9/24"}], routes=[], dns=dns)
+    assert Attachment(host, config, container).add()["dns"] == dns
+    changed = {**config, "dns": {"nameservers": []}}
+    Attachment(host, config, container).delete().expect_ok()
+    assert Attachment(host, changed, container, ifname="net1").add().get("dns", {}) == {}
 
 
 @pytest.mark.netns

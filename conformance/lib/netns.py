@@ -8,6 +8,7 @@ own network namespace is out of reach by accident.
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import subprocess
 import threading
@@ -50,6 +51,13 @@ def isolate(extra_folders=()):
     for folder in (*PRIVATE_FOLDERS, *extra_folders):
         mount_tmpfs(folder)
     _isolated = True
+
+
+def private_mounts():
+    """The calling thread gets mounts of its own, and empty plugin folders; namespaces made before stay usable."""
+    _check(_libc.unshare(CLONE_NEWNS), "unshare")
+    for folder in PRIVATE_FOLDERS:
+        mount_tmpfs(folder)
 
 
 class NetNs:
@@ -135,10 +143,17 @@ class Namespaces:
 
 
 def join(a, b, a_name, b_name, a_address, b_address):
-    """A wire between two namespaces: a veth pair with an address at each end."""
+    """A wire between two namespaces: a veth pair with addresses at each end, usable at once.
+
+    The kernel takes up to a second until IPv6 answers on a new link; each end knows the other instead.
+    """
     a.ip("link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", b.name)
     for ns, name, address in ((a, a_name, a_address), (b, b_name, b_address)):
         for one in address if isinstance(address, (list, tuple)) else [address]:
             options = ["nodad"] if ":" in one else []
             ns.ip("address", "add", one, "dev", name, *options)
         ns.ip("link", "set", name, "up")
+    for ns, name, other, other_name, addresses in ((a, a_name, b, b_name, b_address), (b, b_name, a, a_name, a_address)):
+        mac = json.loads(other.ip("-j", "link", "show", "dev", other_name))[0]["address"]
+        for one in addresses if isinstance(addresses, (list, tuple)) else [addresses]:
+            ns.ip("neigh", "replace", one.split("/")[0], "lladdr", mac, "dev", name)
