@@ -104,7 +104,7 @@ def test_gc_collects_what_a_detached_ctr_forgets(which, containerd, host, outsid
 def reserved_id(name):
     """The id under which ctr attached a container: <namespace>-<name> or alike, as host-local recorded it."""
     for address in stored():
-        with open(f"/var/lib/cni/networks/{NETWORK}/{address}") as f:
+        with open(f"/var/lib/cni/networks/{NETWORK}/{address}", newline="") as f:
             cid = f.read().split("\r\n")[0]
         if name in cid:
             return cid

@@ -237,7 +237,7 @@ def test_cni_args_follow_the_convention(host, spaces, tmp_path):
 # --- configuration ------------------------------------------------------------------------------
 
 def test_keys_match_without_regard_to_case_and_null_is_unset(host, container, tmp_path):
-    config = configs.bridge(tmp_path, routes=(), mtu=None, hairpinMode=None, vlanTrunk=None)
+    config = configs.bridge(tmp_path, routes=(), hairpinMode=None, vlanTrunk=None, vlan=None)
     del config["isGateway"]
     config.update({"isdefaultgateway": True, "MTU": 1400, "someoneElse'sKey": {"deep": [1]}, "capabilities": {"mac": True}})
     Attachment(host, config, container).add()
@@ -245,11 +245,12 @@ def test_keys_match_without_regard_to_case_and_null_is_unset(host, container, tm
     assert {l["ifname"]: l["mtu"] for l in snapshot.links(container)}["eth0"] == 1400
 
 
-def test_the_last_of_duplicate_keys_wins(host, container, tmp_path):
-    text = json.dumps(configs.bridge(tmp_path, mtu=1300))
-    text = text[:-1] + ', "mtu": 1350}'
-    attachment = Attachment(host, configs.bridge(tmp_path), container)
-    execute(host, OURS, "bridge", "ADD", text, attachment.cid, container.path, "eth0").expect_ok()
+@pytest.mark.parametrize("text", ['"mtu": 1300, "mtu": 1350', '"mtu": 1300, "MTU": 1350', '"MTU": 1300, "mtu": 1350', '"mtu": null, "Mtu": 1350',
+                                  '"Mtu": 1350, "mtu": null'])
+def test_the_last_of_duplicate_keys_wins(text, host, container, tmp_path):
+    """As Go's decoder has it: in any spelling, and a null changes nothing."""
+    config = json.dumps(configs.bridge(tmp_path))[:-1] + f", {text}}}"
+    execute(host, OURS, "bridge", "ADD", config, "c1", container.path, "eth0").expect_ok()
     assert {l["ifname"]: l["mtu"] for l in snapshot.links(container)}["eth0"] == 1350
 
 
