@@ -154,10 +154,8 @@ Result<void> ensureMasquerade(nft::Connection& nft, const Owner& owner,
                               const std::vector<IpPrefix>& addresses) {
   if (addresses.empty()) return removeMasquerade(nft, owner);
   // Nearly always the frame is there and the elements are not: try that first.
-  Result<void> created = createElements(nft, masquerade::elementsFor(owner, addresses));
-  const bool isThere = !created && created.error().code == Errc::kAlreadyExists;
-  const bool hasNoFrame = !created && created.error().code == Errc::kNotFound;
-  if (!isThere && !hasNoFrame) return std::move(created).context("masquerade");
+  const auto elements = masquerade::elementsFor(owner, addresses);
+  if (TRY(createElements(nft, elements).context("masquerade"))) return {};
   const auto attempt = [&](nft::Generation seen) {
     return replaceElements(nft, owner, addresses, seen);
   };

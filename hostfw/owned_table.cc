@@ -5,25 +5,23 @@ namespace {
 
 using nft::Element;
 
-Result<bool> isEmptyWithout(nft::Connection& nft, const nft::Set& set, const Removal& removal) {
-  if (set.key.empty()) return false;  // not of our making
-  const auto sample = TRY(nft.sampleElements(set));
-  return sample.complete &&
-         std::all_of(sample.elements.begin(), sample.elements.end(),
-                     [&](const Element& element) { return removal.contains(set, element.key); });
+Result<bool> hasOthers(nft::Connection& nft, const nft::Set& set, const Removal& removal) {
+  return nft.anyElement(
+      set, [&](const Element& element) { return !removal.contains(set, element.key); });
 }
 
-Result<bool> isTableEmptyWithout(nft::Connection& nft, const OwnedTable& owned,
-                                 const Removal& removal) {
+/// Whether anything is left in the table but what is removed and what we create empty.
+Result<bool> isInUse(nft::Connection& nft, const OwnedTable& owned, const Removal& removal) {
   // Almost always somebody else is in the index, and a look at it answers.
-  if (!TRY(isEmptyWithout(nft, owned.index, removal))) return false;
+  if (TRY(hasOthers(nft, owned.index, removal))) return true;
   for (const nft::Chain& chain : TRY(nft.listChains(owned.table))) {
-    if (std::count(owned.chains.begin(), owned.chains.end(), chain.name) == 0) return false;
+    if (std::count(owned.chains.begin(), owned.chains.end(), chain.name) == 0) return true;
   }
   for (const nft::Set& set : TRY(nft.listSets(owned.table))) {
-    if (!TRY(isEmptyWithout(nft, set, removal))) return false;
+    const bool isForeign = set.key.empty();
+    if (isForeign || TRY(hasOthers(nft, set, removal))) return true;
   }
-  return true;
+  return false;
 }
 
 /// The owners that are not to stay.
@@ -78,11 +76,24 @@ Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& eleme
   return {};
 }
 
-Result<void> createElements(nft::Connection& nft, const std::vector<Placed>& elements) {
+Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements) {
+  std::vector<nft::Set> sets;
+  for (const auto& [set, element] : elements)
+    sets.push_back(set);
+  const auto exist = TRY(nft.findSets(sets));
+  if (std::count(exist.begin(), exist.end(), false) != 0) return false;
+  Removal occupants;
+  TRY(addOccupants(nft, elements, occupants));
+  if (!occupants.empty()) return false;
+
   nft::Transaction tx;
   for (const auto& [set, element] : elements)
     tx.create(set, element);
-  return nft.commit(tx);
+  const auto created = nft.commit(tx);
+  if (created) return true;
+  const Errc code = created.error().code;
+  if (code == Errc::kAlreadyExists || code == Errc::kNotFound) return false;  // somebody was faster
+  return created.error();
 }
 
 std::size_t Removal::countIn(const nft::Set& set) const {
@@ -92,8 +103,7 @@ std::size_t Removal::countIn(const nft::Set& set) const {
 
 Result<void> commitRemoval(nft::Connection& nft, const OwnedTable& owned, const Removal& removal,
                            nft::Generation seen) {
-  if (!TRY(isTableEmptyWithout(nft, owned, removal)))
-    return nft.commit(removal.transaction(), seen);
+  if (TRY(isInUse(nft, owned, removal))) return nft.commit(removal.transaction(), seen);
   nft::Transaction whole;
   whole.remove(owned.table);
   return nft.commit(whole, seen);

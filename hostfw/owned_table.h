@@ -55,9 +55,8 @@ class Removal {
 Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& elements,
                           Removal& removal);
 
-/// Adds the elements in one transaction; kAlreadyExists or kNotFound if there is an element with
-/// one of the keys, or not one of the sets.
-Result<void> createElements(nft::Connection& nft, const std::vector<Placed>& elements);
+/// Adds the elements, all or none: false if one of the keys is taken or one of the sets not there.
+Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements);
 
 /// Commits the removal, or that of the whole table if nothing else is left in it: no other
 /// element, no chain or set that is not ours. `seen` is the generation that `removal` was made

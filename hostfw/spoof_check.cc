@@ -74,14 +74,12 @@ Result<void> ensureSpoofCheck(nft::Connection& nft, const Owner& owner,
                               const std::string& hostIfName, const MacAddress& mac) {
   // Nearly always the frame is there and the elements are not: try that first.
   const std::vector<Placed> elements = elementsFor(owner, hostIfName, mac);
-  Result<void> created = createElements(nft, elements);
-  const bool isThere = !created && created.error().code == Errc::kAlreadyExists;
-  const bool hasNoFrame = !created && created.error().code == Errc::kNotFound;
-  if (!isThere && !hasNoFrame) return std::move(created).context("guard " + hostIfName);
+  const std::string doing = "guard " + hostIfName;
+  if (TRY(createElements(nft, elements).context(doing))) return {};
   const auto attempt = [&](nft::Generation seen) {
     return replaceGuard(nft, hostIfName, elements, seen);
   };
-  return retryOnConflict(nft, attempt).context("guard " + hostIfName);
+  return retryOnConflict(nft, attempt).context(doing);
 }
 
 Result<void> removeSpoofCheck(nft::Connection& nft, const Owner& owner,

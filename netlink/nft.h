@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -161,6 +163,11 @@ std::string toText(const Set& set, const Element& element);
 
 /// A netlink socket to the nf_tables of the namespace it was opened in. Not thread-safe.
 ///
+/// Two costs to know (kernel 6.18): a commit that fails waits for a grace period of RCU, ten
+/// milliseconds or so, so look first and commit what will succeed. And so does closing the socket
+/// (or the end of the process) while what was just removed, by anybody, is not yet destroyed: let
+/// other work come in between.
+///
 /// Errors carry the kernel's errno (sysErrno) and extended ACK (details). kNotFound: the table, set
 /// or chain asked for is not there. kTryAgain: a listing was interrupted by commits ten times.
 class Connection {
@@ -189,13 +196,12 @@ class Connection {
   /// All elements of `set`, whose key and data types must be right, in no order.
   Result<std::vector<Element>> listElements(const Set& set);
 
-  /// Some elements, as many as the kernel puts in two datagrams (dozens). Costs the same for any
-  /// size of set. `complete` tells whether these are all.
-  struct Sample {
-    std::vector<Element> elements;
-    bool complete = false;
-  };
-  Result<Sample> sampleElements(const Set& set);
+  /// Whether an element of `set` is `wanted`. Stops listing at the first that is: costs the same
+  /// for any size of set, as long as most of them are.
+  Result<bool> anyElement(const Set& set, const std::function<bool(const Element&)>& wanted);
+
+  /// Whether sets (or maps) of these tables and names exist, whatever their types.
+  Result<std::vector<bool>> findSets(const std::vector<Set>& sets);
 
   /// Looks up keys, each in one hash probe, all with one system call: result i belongs to query i.
   struct ElementQuery {
@@ -210,6 +216,8 @@ class Connection {
 
   netlink::Socket socket_;
   std::uint32_t nextSequence_ = 1;
+  std::unique_ptr<netlink::Socket> second_;  // in the same namespace, for anyElement()
+  bool idle_ = true;                         // second_ has no listing under way
 };
 
 }  // namespace culvert::nft

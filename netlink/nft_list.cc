@@ -122,11 +122,19 @@ netlink::Batch dumpRequest(int message, TableFamily family) {
   return batch;
 }
 
-netlink::Batch elementDump(const Set& set) {
-  netlink::Batch batch = dumpRequest(NFT_MSG_GETSETELEM, set.table.family);
-  batch.putString(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
-  batch.putString(NFTA_SET_ELEM_LIST_SET, set.name);
-  return batch;
+std::string listingOf(const Set& set) {
+  return "nft: list set " + toText(set.table) + ' ' + set.name;
+}
+
+std::string elementDumpBytes(const Set& set) {
+  std::string request;
+  Writer out(request);
+  const std::size_t start = out.beginMessage(
+      nftMessage(NFT_MSG_GETSETELEM), NLM_F_REQUEST | NLM_F_DUMP, 1, headerFor(set.table.family));
+  out.putString(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
+  out.putString(NFTA_SET_ELEM_LIST_SET, set.name);
+  out.endMessage(start);
+  return request;
 }
 
 /// A second socket in the namespace of the first (SIOCGSKNS, ioctl_ns(2)).
@@ -196,38 +204,50 @@ Result<std::vector<Connection::RuleHandle>> Connection::listRules(const Chain& c
 }
 
 Result<std::vector<Element>> Connection::listElements(const Set& set) {
-  netlink::Batch batch = elementDump(set);
+  netlink::Batch batch = dumpRequest(NFT_MSG_GETSETELEM, set.table.family);
+  batch.putString(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
+  batch.putString(NFTA_SET_ELEM_LIST_SET, set.name);
   std::vector<Element> elements;
-  const std::string doing = "nft: list set " + toText(set.table) + ' ' + set.name;
-  for (const Reply& reply : TRY(socket_.dump(batch).context(doing)))
+  for (const Reply& reply : TRY(socket_.dump(batch).context(listingOf(set))))
     appendElements(reply, elements);
   return elements;
 }
 
-Result<Connection::Sample> Connection::sampleElements(const Set& set) {
-  // A dump cannot be called off but by closing its socket.
-  netlink::Socket socket = TRY(sibling(socket_));
-  std::string request;
-  Writer out(request);
-  const std::size_t start = out.beginMessage(
-      nftMessage(NFT_MSG_GETSETELEM), NLM_F_REQUEST | NLM_F_DUMP, 1, headerFor(set.table.family));
-  out.putString(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
-  out.putString(NFTA_SET_ELEM_LIST_SET, set.name);
-  out.endMessage(start);
-  TRY(socket.sendRaw(request));
-  Sample sample;
-  // The end is announced in a datagram of its own: two of them suffice to know a small set whole.
-  for (int datagram = 0; datagram < 2 && !sample.complete; ++datagram) {
-    for (const Reply& reply : TRY(socket.receiveRaw(-1))) {
-      if (reply.type == NLMSG_ERROR) {
-        TRY(netlink::parseAck(reply.payload, reply.flags)
-                .context("nft: list set " + toText(set.table) + ' ' + set.name));
-      }
-      if (reply.type == NLMSG_DONE) sample.complete = true;
-      appendElements(reply, sample.elements);
+Result<bool> Connection::anyElement(const Set& set,
+                                    const std::function<bool(const Element&)>& wanted) {
+  // A dump cannot be called off, so one that we leave early spoils its socket for others; and
+  // closing a socket of nf_tables waits for a grace period of RCU if anybody has just removed
+  // something. Hence a second socket, kept.
+  if (!idle_) second_.reset();
+  if (!second_) second_ = std::make_unique<netlink::Socket>(TRY(sibling(socket_)));
+  idle_ = false;
+  TRY(second_->sendRaw(elementDumpBytes(set)));
+  for (;;) {
+    for (const Reply& reply : TRY(second_->receiveRaw(-1))) {
+      if (reply.type == NLMSG_ERROR || reply.type == NLMSG_DONE) idle_ = true;
+      if (reply.type == NLMSG_ERROR)
+        TRY(netlink::parseAck(reply.payload, reply.flags).context(listingOf(set)));
+      if (idle_) return false;
+      std::vector<Element> elements;
+      appendElements(reply, elements);
+      if (std::any_of(elements.begin(), elements.end(), wanted)) return true;
     }
   }
-  return sample;
+}
+
+Result<std::vector<bool>> Connection::findSets(const std::vector<Set>& sets) {
+  netlink::Batch batch;
+  for (const Set& set : sets) {
+    batch.begin(nftMessage(NFT_MSG_GETSET), 0, headerFor(set.table.family));
+    batch.putString(NFTA_SET_TABLE, set.table.name);
+    batch.putString(NFTA_SET_NAME, set.name);
+  }
+  std::vector<bool> found;
+  for (netlink::Answer& answer : TRY(socket_.transact(batch))) {
+    found.push_back(answer.status.has_value());
+    TRY(ignoreNotFound(std::move(answer.status)).context("nft: get set"));
+  }
+  return found;
 }
 
 Result<std::vector<std::optional<Element>>> Connection::findElements(

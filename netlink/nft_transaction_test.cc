@@ -223,7 +223,6 @@ TEST_F(NftTest, SetsOfUnknownShapeAreListedWithoutTypes) {
 TEST_F(NftTest, ListingWhatIsAbsentIsNotFound) {
   EXPECT_EQ(nft_->listSets(kInet).error().code, Errc::kNotFound);
   EXPECT_EQ(nft_->listElements(kHosts).error().code, Errc::kNotFound);
-  EXPECT_EQ(nft_->sampleElements(kHosts).error().code, Errc::kNotFound);
   EXPECT_EQ(nft_->findElements({{kHosts, addr("10.0.0.1")}}).value().front(), std::nullopt);
 }
 
@@ -286,10 +285,6 @@ TEST_F(NftTest, AHundredThousandElementsAreOneTransaction) {
   };
   std::printf("100000 elements: commit %ld ms, list %ld ms\n", ms(committed - start),
               ms(listed - committed));
-  const auto sample = nft_->sampleElements(kMarks).value();
-  EXPECT_FALSE(sample.complete);
-  EXPECT_GT(sample.elements.size(), 0U);
-  EXPECT_LT(sample.elements.size(), 1000U);
   EXPECT_EQ(failure(tx).message.substr(0, 60),
             "nft: create element inet t marks { 0x00000000 comment \"eleme");
 }
@@ -306,13 +301,34 @@ TEST_F(NftTest, ErrorsThatOverrunTheReceiveBufferStillNameTheFirst) {
   commit(next);
 }
 
-TEST_F(NftTest, ASampleOfASmallSetIsComplete) {
+TEST_F(NftTest, AskingForAnyElementStopsAtTheFirstWanted) {
+  Transaction frame;
+  frame.add(kInet);
+  frame.add(kMarks);
+  commit(frame);
+  commit(markElements(20000));
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::size_t looked = 0;
+    EXPECT_TRUE(nft_->anyElement(kMarks, [&](const Element&) { return ++looked == 5; }).value());
+    EXPECT_EQ(looked, 5U);
+  }
+  std::size_t looked = 0;
+  EXPECT_FALSE(nft_->anyElement(kMarks, [&](const Element&) { return ++looked == 0; }).value());
+  EXPECT_EQ(looked, 20000U);
+  EXPECT_TRUE(nft_->anyElement(kMarks, [](const Element&) { return true; }).value());
+}
+
+TEST_F(NftTest, AnEmptySetHasNoWantedElement) {
   addHosts();
-  EXPECT_TRUE(nft_->sampleElements(kHosts).value().complete);
-  Transaction tx;
-  tx.add(kHosts, {addr("10.0.0.1")});
-  commit(tx);
-  EXPECT_THAT(nft_->sampleElements(kHosts).value().elements, SizeIs(1));
+  const auto any = [](const Element&) { return true; };
+  EXPECT_FALSE(nft_->anyElement(kHosts, any).value());
+  EXPECT_EQ(nft_->anyElement(kMarks, any).error().code, Errc::kNotFound);
+  EXPECT_FALSE(nft_->anyElement(kHosts, any).value());
+}
+
+TEST_F(NftTest, SetsAreFoundByName) {
+  addHosts();
+  EXPECT_THAT(nft_->findSets({kHosts, kMarks, kGuarded}).value(), ElementsAre(true, false, false));
 }
 
 }  // namespace

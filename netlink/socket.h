@@ -57,7 +57,7 @@ class Socket {
  private:
   explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<void> setOption(int option, bool mandatory);
-  Result<std::string> receiveDatagram();
+  Result<std::string> receiveDatagram(std::size_t bufferBytes = 0);
   Result<std::vector<Reply>> dumpOnce(Batch& batch, bool& interrupted);
 
   UniqueFd fd_;
