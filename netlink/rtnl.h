@@ -20,9 +20,10 @@ struct BridgeSpec {
 };
 
 struct VethSpec {
-  std::string name;  // the end in this socket's namespace; created up
+  std::string name;  // the end in this socket's namespace
   MacAddress mac;
   std::string alias;
+  bool up = true;        // whether that end is created up; its link-local address comes with it
   std::string peerName;  // the other end, created down
   MacAddress peerMac;
   const NetNs* peerNs = nullptr;           // where the other end is created; null: here
@@ -64,6 +65,7 @@ class Rtnl {
   /// The ports of a bridge or the members of a VRF.
   Result<std::vector<Link>> listMembers(IfIndex master);
 
+  /// Created down.
   Result<Link> createBridge(const BridgeSpec& spec);
   /// One batch: the pair, its alias and port flags appear together even if we are killed.
   Result<Veth> createVeth(const VethSpec& spec);

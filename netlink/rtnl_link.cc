@@ -38,7 +38,7 @@ Result<Link> linkFrom(const Answer& answer) {
 
 void addVethRequest(Work& work, const VethSpec& spec) {
   ifinfomsg header{};
-  header.ifi_flags = IFF_UP;
+  header.ifi_flags = spec.up ? IFF_UP : 0;
   header.ifi_change = IFF_UP;
   work.begin("create veth '" + spec.name + "' with peer '" + spec.peerName + "'", RTM_NEWLINK,
              NLM_F_CREATE | NLM_F_EXCL, header);
@@ -218,10 +218,8 @@ Result<std::vector<Link>> Rtnl::listMembers(IfIndex master) {
 
 Result<Link> Rtnl::createBridge(const BridgeSpec& spec) {
   Work work;
-  ifinfomsg header{};
-  header.ifi_flags = IFF_UP;
-  header.ifi_change = IFF_UP;
-  work.begin("create bridge '" + spec.name + "'", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header);
+  work.begin("create bridge '" + spec.name + "'", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+             ifinfomsg{});
   {
     work.batch.putString(IFLA_IFNAME, spec.name);
     putMac(work.batch, spec.mac);

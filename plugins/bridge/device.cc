@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "netlink/sysctl.h"
+#include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
 
 namespace culvert::plugins {
@@ -16,12 +16,6 @@ using netlink::Rtnl;
 constexpr netlink::VlanId kDefaultVlan = 1;
 constexpr netlink::VlanId kMaxVlan = 4094;
 
-/// Router advertisements from containers are none of the host's business. A host without IPv6 has
-/// no such setting.
-void ignoreRouterAdvertisements(const std::string& link) {
-  static_cast<void>(netlink::writeSysctl("ipv6/conf/" + link + "/accept_ra", "0"));
-}
-
 Result<Link> createBridge(Rtnl& host, const BridgeConfig& config, const std::string& network) {
   auto bridge = host.createBridge({.name = config.bridge,
                                    .mac = MacAddress::random(),
@@ -30,7 +24,6 @@ Result<Link> createBridge(Rtnl& host, const BridgeConfig& config, const std::str
                                    .alias = hostfw::linkAlias(networkOwner(network))});
   // Another ADD was faster.
   if (!bridge && bridge.error().code == Errc::kAlreadyExists) return host.findLink(config.bridge);
-  if (bridge) ignoreRouterAdvertisements(config.bridge);
   return bridge;
 }
 
@@ -70,7 +63,10 @@ Result<Link> ensureBridge(Rtnl& host, const BridgeConfig& config, const std::str
     return makeError(Errc::kInvalidConfig,
                      "bridge: \"" + config.bridge + "\" already exists but is not a bridge");
   }
-  if (!bridge->isUp()) TRY(host.setUp(bridge->index).context("set '" + config.bridge + "' up"));
+  if (!bridge->isUp()) {
+    prepareHostInterface(config.bridge);
+    TRY(host.setUp(bridge->index).context("set '" + config.bridge + "' up"));
+  }
   if (config.promiscMode && (bridge->flags & IFF_PROMISC) == 0) {
     TRY(host.setPromiscuous(bridge->index, true)
             .context("set '" + config.bridge + "' promiscuous"));
@@ -98,8 +94,8 @@ Result<Link> ensureGatewayInterface(Rtnl& host, const Link& bridge, const Bridge
   TRY(host.addPortVlans(
       made->near.index,
       {{.first = config.vlan, .last = config.vlan, .pvid = true, .untagged = true}}));
+  prepareHostInterface(name);
   TRY(host.setUp(made->peer).context("set '" + name + "' up"));
-  ignoreRouterAdvertisements(name);
   return host.findLink(made->peer);
 }
 
@@ -140,27 +136,41 @@ Result<void> ensureGatewayAddresses(Rtnl& host, const Link& link,
   return {};
 }
 
-Result<void> configurePortVlans(Rtnl& host, netlink::IfIndex port, const BridgeConfig& config) {
+std::vector<netlink::PortVlan> plannedPortVlans(const BridgeConfig& config) {
   if (!config.usesVlans()) return {};
-  if (!config.preserveDefaultVlan) {
-    TRY(host.removePortVlans(port, {{.first = 1, .last = kMaxVlan}}));
-  }
   const netlink::VlanId native = config.vlan != 0 ? config.vlan : kDefaultVlan;
-  TRY(host.addPortVlans(port, {{.first = native, .last = native, .pvid = true, .untagged = true}}));
+  std::vector<netlink::PortVlan> vlans{
+      {.first = native, .last = native, .pvid = true, .untagged = true}};
   for (const netlink::PortVlan& range : config.trunk) {
     // The native VLAN stays untagged where the trunk's ranges cover it.
-    if (range.first <= native && native <= range.last) {
-      if (range.first < native) {
-        TRY(host.addPortVlans(
-            port, {{.first = range.first, .last = static_cast<netlink::VlanId>(native - 1)}}));
-      }
-      if (native < range.last) {
-        TRY(host.addPortVlans(
-            port, {{.first = static_cast<netlink::VlanId>(native + 1), .last = range.last}}));
-      }
-      continue;
+    const auto below = static_cast<netlink::VlanId>(std::min<int>(range.last, native - 1));
+    const auto above = static_cast<netlink::VlanId>(std::max<int>(range.first, native + 1));
+    if (range.first <= below) vlans.push_back({.first = range.first, .last = below});
+    if (above <= range.last) vlans.push_back({.first = above, .last = range.last});
+  }
+  return vlans;
+}
+
+Result<void> configurePortVlans(Rtnl& host, netlink::IfIndex port, const BridgeConfig& config) {
+  if (!config.usesVlans()) return {};
+  if (!config.preserveDefaultVlan)
+    TRY(host.removePortVlans(port, {{.first = 1, .last = kMaxVlan}}));
+  return host.addPortVlans(port, plannedPortVlans(config));
+}
+
+Result<void> verifyPortVlans(Rtnl& host, const Link& port, const BridgeConfig& config) {
+  if (!config.usesVlans()) return {};
+  const std::vector<netlink::PortVlan> present = TRY(host.listPortVlans(port.index));
+  for (const netlink::PortVlan& wanted : plannedPortVlans(config)) {
+    for (int id = wanted.first; id <= wanted.last; ++id) {
+      const bool found = std::any_of(present.begin(), present.end(), [&](const auto& have) {
+        return have.first <= id && id <= have.last && have.pvid == wanted.pvid &&
+               have.untagged == wanted.untagged;
+      });
+      if (found) continue;
+      return makeError(Errc::kCheckFailed, "'" + port.name + "' lacks VLAN " + std::to_string(id) +
+                                               (wanted.untagged ? ", untagged" : ", tagged"));
     }
-    TRY(host.addPortVlans(port, {range}));
   }
   return {};
 }

@@ -27,9 +27,16 @@ std::vector<IpPrefix> conflicting(const std::vector<IpPrefix>& present,
 Result<void> ensureGatewayAddresses(netlink::Rtnl& host, const netlink::Link& link,
                                     const std::vector<IpPrefix>& wanted, bool force);
 
+/// The VLANs of a container's port: the access or native VLAN untagged, the trunk's tagged. Pure.
+std::vector<netlink::PortVlan> plannedPortVlans(const BridgeConfig& config);
+
 /// Gives the port its VLANs: all others are removed first unless the default VLAN is preserved.
 Result<void> configurePortVlans(netlink::Rtnl& host, netlink::IfIndex port,
                                 const BridgeConfig& config);
+
+/// CHECK: kCheckFailed names the first VLAN that the port lacks, or has otherwise.
+Result<void> verifyPortVlans(netlink::Rtnl& host, const netlink::Link& port,
+                             const BridgeConfig& config);
 
 /// GC: removes the bridge, and its VLANs' gateway interfaces, if `network` made it and it has no
 /// other port.

@@ -39,5 +39,25 @@ TEST(GatewayConflicts, SeveralWantedAddressesAreNotEachOthersConflict) {
   EXPECT_TRUE(conflicting(wanted, wanted).empty());
 }
 
+TEST(PortVlans, TheAccessVlanIsUntaggedAndTheTrunkGoesRoundIt) {
+  BridgeConfig config;
+  config.vlan = 5;
+  config.trunk = {{.first = 3, .last = 8}, {.first = 5, .last = 5}, {.first = 20, .last = 20}};
+  EXPECT_EQ(plannedPortVlans(config),
+            (std::vector<netlink::PortVlan>{{.first = 5, .last = 5, .pvid = true, .untagged = true},
+                                            {.first = 3, .last = 4},
+                                            {.first = 6, .last = 8},
+                                            {.first = 20, .last = 20}}));
+}
+
+TEST(PortVlans, ATrunkAloneKeepsTheDefaultVlanNative) {
+  BridgeConfig config;
+  config.trunk = {{.first = 101, .last = 101}};
+  EXPECT_EQ(plannedPortVlans(config),
+            (std::vector<netlink::PortVlan>{{.first = 1, .last = 1, .pvid = true, .untagged = true},
+                                            {.first = 101, .last = 101}}));
+  EXPECT_TRUE(plannedPortVlans(BridgeConfig{}).empty());
+}
+
 }  // namespace
 }  // namespace culvert::plugins

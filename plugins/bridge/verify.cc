@@ -118,6 +118,7 @@ Result<void> verifyBridge(const cni::Request& request, const BridgeConfig& confi
       TRY(verifyContainerLink(sandbox, request, "veth", !config.disableContainerInterface));
   const Link bridge = TRY(verifyBridgeLink(host, config, result));
   const Link end = TRY(verifyHostEnd(host, request, config, bridge, inside));
+  TRY(verifyPortVlans(host, end, config));
   TRY(verifyLayer3(sandbox, inside, result));
   return verifyHostFirewall(request,
                             {.masquerade = config.ipMasq, .spoofCheck = config.macSpoofCheck},

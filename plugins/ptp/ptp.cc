@@ -7,7 +7,6 @@
 #include "cni/common_config.h"
 #include "cni/rollback.h"
 #include "ipam/delegate.h"
-#include "netlink/sysctl.h"
 #include "plugins/shared/config.h"
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/layer3.h"
@@ -105,6 +104,7 @@ Result<netlink::Veth> createPair(Rtnl& host, const Sandbox& sandbox, const cni::
   return host.createVeth({.name = hostfw::hostVethName(owner),
                           .mac = MacAddress::random(),
                           .alias = hostfw::linkAlias(owner),
+                          .up = false,
                           .peerName = request.ifName,
                           .peerMac = containerMac,
                           .peerNs = &sandbox.ns,
@@ -140,13 +140,12 @@ Result<cni::AddResult> add(const cni::Request& request) {
   const MacAddress mac = MacAddress::random();
   const netlink::Veth veth = TRY(createPair(host, sandbox, request, config, mac));
   rollback.onFailure("remove veth", [&request] { return removeVeth(request); });
-  // Errors ignored: a host without IPv6 has no such setting.
-  static_cast<void>(netlink::writeSysctl("ipv6/conf/" + veth.near.name + "/accept_ra", "0"));
   rollback.onFailure("remove firewall state", [&request] { return removeHostFirewall(request); });
   TRY(ensureHostFirewall(request, {.masquerade = config.ipMasq}, result, veth.near.name, mac));
 
   TRY(configureContainer(sandbox, planInside(veth.peer, result), result, {})
           .context("configure '" + request.ifName + "'"));
+  prepareHostInterface(veth.near.name);
   TRY(host.configure(planHost(veth.near.index, result))
           .context("configure '" + veth.near.name + "'"));
   rollback.dismiss();

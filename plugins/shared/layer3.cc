@@ -146,6 +146,11 @@ Result<void> configureContainer(Sandbox& sandbox, InterfaceSetup setup,
   return awaitDetection(sandbox, events, setup.link);
 }
 
+void prepareHostInterface(const std::string& name) {
+  static_cast<void>(netlink::writeSysctl("ipv6/conf/" + name + "/accept_ra", "0"));
+  static_cast<void>(netlink::writeSysctl("ipv6/conf/" + name + "/accept_dad", "0"));
+}
+
 Result<void> enableForwarding(const cni::AddResult& result) {
   for (const Family family : {Family::kV4, Family::kV6}) {
     if (!hasFamily(result, family)) continue;

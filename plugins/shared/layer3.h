@@ -28,6 +28,12 @@ std::vector<netlink::RouteSpec> plannedRoutes(const cni::AddResult& result);
 /// Whether the result has an address of the family.
 bool hasFamily(const cni::AddResult& result, Family family);
 
+/// Before an interface of the host's is set up: its own link-local address is usable at once (until
+/// then the host could not even ask for a container's MAC, and forwarded packets would be lost for
+/// a second or two), and router advertisements from containers are none of the host's business. A
+/// host without IPv6 has no such settings, so errors do not matter.
+void prepareHostInterface(const std::string& name);
+
 /// Writes 1 to ip_forward or ipv6/conf/all/forwarding where it is not 1, for each family in use.
 Result<void> enableForwarding(const cni::AddResult& result);
 /// Whether the host forwards packets of the family.
