@@ -29,7 +29,8 @@ class _Names:
     """Stable stand-ins for random names, MACs and the link-local addresses made from them."""
 
     def __init__(self, links, fixed_macs):
-        ordered = sorted(links, key=lambda l: l["ifindex"])
+        # Those that lead into another namespace first: a vlan's gateway has a pair within the host.
+        ordered = sorted(links, key=lambda l: ("link_netnsid" not in l, l["ifindex"]))
         random_names = [l["ifname"] for l in ordered if HOST_VETH.match(l["ifname"])]
         self.names = {n: f"veth#{i}" for i, n in enumerate(random_names)}
         self.fixed = {m.lower() for m in fixed_macs}
