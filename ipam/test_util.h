@@ -57,19 +57,25 @@ inline std::size_t countEntries(const std::string& path) {
   return count;
 }
 
+/// What the environment says.
+struct Caller {
+  std::string containerId = "c1";
+  std::string ifName = "eth0";
+  std::string args = {};
+};
+
 /// The request that the dispatcher makes of `config`: the network is "net" and the version 1.1.0
 /// unless the configuration says otherwise.
 inline cni::Request makeRequest(const cni::Plugin& plugin, cni::Command command,
-                                nlohmann::json config, const std::string& containerId = "c1",
-                                const std::string& ifName = "eth0", const std::string& args = {}) {
+                                nlohmann::json config, const Caller& caller = {}) {
   if (!config.contains("cniVersion")) config["cniVersion"] = "1.1.0";
   if (!config.contains("name")) config["name"] = "net";
   cni::Request request;
   request.command = command;
-  request.containerId = containerId;
-  request.ifName = ifName;
+  request.containerId = caller.containerId;
+  request.ifName = caller.ifName;
   request.netnsPath = "/run/netns/test";
-  request.args = args;
+  request.args = caller.args;
   const Result<void> parsed = cni::parseConfig(config.dump(), plugin, request);
   EXPECT_TRUE(parsed) << parsed.error().message;
   return request;

@@ -43,7 +43,7 @@ class AddressCursor {
   AddressCursor(const RangeSet& set, const std::optional<IpAddress>& last);
 
   struct Position {
-    const Range* range;
+    const Range* range = nullptr;
     IpAddress address;
   };
   std::optional<Position> next();

@@ -251,7 +251,7 @@ TEST(Allocate, AFailingStoreIsReportedAndUndone) {
 
 /// A /16 of which the first `count` addresses are reserved.
 RangeSet crowdedSet(FakeStore& store, std::size_t count) {
-  const RangeSet set{range("10.0.0.0/16", "10.0.0.1", "10.0.255.254", "10.0.0.1")};
+  RangeSet set{range("10.0.0.0/16", "10.0.0.1", "10.0.255.254", "10.0.0.1")};
   IpAddress address = ip("10.0.0.1");
   for (std::size_t i = 0; i < count; ++i) {
     address = address.next();

@@ -163,6 +163,7 @@ std::vector<RangeSet> readRanges(const ConfigReader& ipam, const ConfigReader& r
   refuseOverlaps(sets, ipam.problems());
 
   std::vector<RangeSet> ranges;
+  ranges.reserve(sets.size());
   for (PlacedSet& set : sets)
     ranges.push_back(std::move(set.ranges));
   return ranges;
@@ -208,7 +209,7 @@ Result<void> readRequestedFromArgs(const std::string& raw, std::vector<IpAddress
 
 /// A path that a system call would cut short at a NUL is refused.
 std::string readPath(const ConfigReader& reader, std::string_view key) {
-  const std::string path = reader.string(key);
+  std::string path = reader.string(key);
   if (path.find('\0') != std::string::npos) reader.problem(key, "holds a NUL");
   return path;
 }

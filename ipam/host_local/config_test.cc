@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 Result<HostLocalConfig> parse(const char* text, const std::string& args = {}) {
   return parseHostLocal(
-      testing::makeRequest(kHostLocal, cni::Command::kAdd, json::parse(text), "c1", "eth0", args));
+      testing::makeRequest(kHostLocal, cni::Command::kAdd, json::parse(text), {.args = args}));
 }
 
 std::vector<std::string> setTexts(const HostLocalConfig& config) {
@@ -208,7 +208,7 @@ TEST(HostLocalConfig, StatusWaitsForTheRuntimesRanges) {
 TEST(HostLocalConfig, DelNeedsOnlyTheDirectory) {
   const auto request = testing::makeRequest(
       kHostLocal, cni::Command::kDel,
-      json::parse(R"({"ipam": {"subnet": "nonsense", "dataDir": "/x"}})"), "c1", "eth0", "IP=ten");
+      json::parse(R"({"ipam": {"subnet": "nonsense", "dataDir": "/x"}})"), {.args = "IP=ten"});
   const auto directory = parseDirectory(request);
   ASSERT_TRUE(directory) << errorOf(directory);
   EXPECT_EQ(*directory, "/x/net");

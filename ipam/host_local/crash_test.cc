@@ -24,7 +24,7 @@ bool killAtStop(std::size_t stop, const std::function<void()>& body) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-    ::raise(SIGSTOP);
+    (void)::raise(SIGSTOP);
     body();
     ::_exit(0);
   }

@@ -164,7 +164,7 @@ Result<void> DiskStore::collect(const std::function<bool(const Reservation&)>& i
   FirstError outcome;
   for (const std::string& name : garbage)
     outcome.note(directory_.remove(name));
-  const Result<void> removed = std::move(outcome).take();
+  Result<void> removed = std::move(outcome).take();
   changed_ = true;
   if (removed && !kept.empty()) {
     index_.rebuild(kept);

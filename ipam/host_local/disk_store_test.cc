@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sched.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -300,6 +302,33 @@ TEST_F(DiskStoreTest, WithoutAPlaceForTheIndexEverythingWorks) {
     EXPECT_FALSE(indexIsValid());
   }
   EXPECT_FALSE(exists(temp / "missing"));
+}
+
+/// Runs `body` in a child with a ramfs at `mountPoint`, a file system that is not known to be
+/// local. False if that cannot be mounted.
+bool runOnRamfs(const std::string& mountPoint, const std::function<bool()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool mounted = ::unshare(CLONE_NEWNS) == 0 &&
+                         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                         ::mount("none", mountPoint.c_str(), "ramfs", 0, nullptr) == 0;
+    ::_exit(!mounted ? 2 : body() ? 0 : 1);
+  }
+  int state = 0;
+  ::waitpid(child, &state, 0);
+  EXPECT_NE(WEXITSTATUS(state), 1);
+  return WEXITSTATUS(state) != 2;
+}
+
+TEST_F(DiskStoreTest, AFileSystemThatMayBeSharedHasNoIndex) {
+  std::filesystem::create_directory(temp / "data");
+  const bool mounted = runOnRamfs(temp / "data", [&] {
+    const bool works = ::chdir(temp.path().c_str()) == 0 && reserve("10.1.2.3") &&
+                       find() == std::vector<std::string>{"10.1.2.3"};
+    return works && !indexIsValid() && !exists(options.indexRoot);
+  });
+  if (!mounted) GTEST_SKIP() << "cannot mount a ramfs (needs root)";
+  EXPECT_EQ(testing::countEntries(temp.path()), 2U) << "data and run; nothing strayed here";
 }
 
 TEST_F(DiskStoreTest, TheIndexGrowsAndForgetsWithItsDirectory) {

@@ -23,7 +23,7 @@ using testing::writeText;
 /// The plugin on a data directory of its own.
 class HostLocalTest : public ::testing::Test {
  protected:
-  ~HostLocalTest() override {
+  void TearDown() override {
     std::filesystem::remove(temp / "data/net/lock");  // some tests make a directory of it
     testing::collectAll(kHostLocal, conf());
   }
@@ -36,7 +36,7 @@ class HostLocalTest : public ::testing::Test {
   Result<cni::AddResult> add(const json& config, const std::string& id = "c1",
                              const std::string& ifName = "eth0", const std::string& args = {}) {
     return kHostLocal.add(
-        testing::makeRequest(kHostLocal, Command::kAdd, config, id, ifName, args));
+        testing::makeRequest(kHostLocal, Command::kAdd, config, {id, ifName, args}));
   }
   std::string addText(const json& config, const std::string& id = "c1",
                       const std::string& ifName = "eth0", const std::string& args = {}) {
@@ -49,13 +49,13 @@ class HostLocalTest : public ::testing::Test {
   }
   Result<void> del(const json& config, const std::string& id = "c1",
                    const std::string& ifName = "eth0") {
-    return kHostLocal.del(testing::makeRequest(kHostLocal, Command::kDel, config, id, ifName));
+    return kHostLocal.del(testing::makeRequest(kHostLocal, Command::kDel, config, {id, ifName}));
   }
   Result<void> check(json config, const std::vector<std::string>& ips,
                      const std::string& id = "c1") {
     for (const std::string& ip : ips)
       config["prevResult"]["ips"].push_back({{"address", ip}});
-    return kHostLocal.check(testing::makeRequest(kHostLocal, Command::kCheck, config, id));
+    return kHostLocal.check(testing::makeRequest(kHostLocal, Command::kCheck, config, {id}));
   }
   Result<void> gc(json config, const std::vector<cni::Attachment>& valid) {
     config["cni.dev/valid-attachments"] = json::array();

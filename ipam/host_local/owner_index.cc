@@ -107,7 +107,7 @@ OwnerIndex OwnerIndex::open(const std::string& root, const struct stat& director
 /// was visited.
 template <class Visit>
 void OwnerIndex::probe(std::uint64_t key, Visit visit) {
-  std::array<Slot, kChunk> chunk;
+  std::array<Slot, kChunk> chunk{};
   std::uint64_t index = key & (header_.slots - 1);
   for (std::uint64_t seen = 0; seen < header_.slots;) {
     const std::uint64_t count = std::min<std::uint64_t>(kChunk, header_.slots - index);
@@ -206,7 +206,7 @@ void OwnerIndex::rebuild(const std::vector<Entry>& entries) {
   valid_ = false;
   const std::uint64_t count = slotsFor(entries.size());
   const std::string temporary = path_ + ".new";
-  if (count > kMaxSlots) return;
+  if (path_.empty() || count > kMaxSlots) return;
   file_ = createFile(temporary);
   if (!file_) return;
   valid_ =

@@ -27,7 +27,7 @@ namespace culvert::ipam {
 class OwnerIndex {
  public:
   struct Entry {
-    std::uint64_t key;
+    std::uint64_t key = 0;
     IpAddress address;
   };
   static std::uint64_t keyOf(const Owner& owner);

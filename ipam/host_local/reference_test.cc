@@ -24,7 +24,7 @@ class ReferenceTest : public ::testing::Test {
   void SetUp() override {
     if (::access(kReference, X_OK) != 0) GTEST_SKIP() << kReference << " is not installed";
   }
-  ~ReferenceTest() override { testing::collectAll(kHostLocal, conf()); }
+  void TearDown() override { testing::collectAll(kHostLocal, conf()); }
   json conf() const {
     return {{"cniVersion", "1.0.0"},
             {"name", "net"},
@@ -50,17 +50,18 @@ class ReferenceTest : public ::testing::Test {
       ::_exit(127);
     }
     ::waitpid(child, nullptr, 0);
-    const std::string output = readText(temp / "stdout");
+    std::string output = readText(temp / "stdout");
     const json parsed = json::parse(output, nullptr, false);
     if (!parsed.is_object() || !parsed.contains("ips")) return output;
     return parsed["ips"][0]["address"];
   }
   std::string ours(const std::string& id) const {
-    const auto result = kHostLocal.add(testing::makeRequest(kHostLocal, Command::kAdd, conf(), id));
+    const auto result =
+        kHostLocal.add(testing::makeRequest(kHostLocal, Command::kAdd, conf(), {id}));
     return result ? result->ips[0].address.text() : result.error().message;
   }
   Result<void> oursDel(const std::string& id) const {
-    return kHostLocal.del(testing::makeRequest(kHostLocal, Command::kDel, conf(), id));
+    return kHostLocal.del(testing::makeRequest(kHostLocal, Command::kDel, conf(), {id}));
   }
   std::string file(const std::string& name) const { return temp / ("data/net/" + name); }
 

@@ -50,7 +50,7 @@ Result<void> forEachAddress(int directory, Visit visit) {
     if (entry == nullptr) break;
     const auto address = IpAddress::parse(entry->d_name);
     if (!address || !isCanonical(entry->d_name, *address)) continue;
-    const Result<void> visited = visit(entry->d_name, *address, entry->d_type);
+    Result<void> visited = visit(entry->d_name, *address, entry->d_type);
     if (!visited) return visited;
   }
   if (errno != 0) return fromErrno(errno, "read directory");

@@ -22,7 +22,7 @@ constexpr const char* kDual = R"({"ipam": {"type": "static",
             "options": ["ndots:1"]}}})";
 
 Result<cni::AddResult> add(const json& config, const std::string& args = {}) {
-  return kStatic.add(makeRequest(kStatic, Command::kAdd, config, "c1", "eth0", args));
+  return kStatic.add(makeRequest(kStatic, Command::kAdd, config, {.args = args}));
 }
 
 /// "address via gateway" of each address, or the error's text.
