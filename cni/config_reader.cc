@@ -45,10 +45,11 @@ std::string ConfigReader::pathOf(std::string_view key) const {
 
 const json* ConfigReader::find(std::string_view key) const {
   const auto exact = value_->find(std::string(key));
-  if (exact != value_->end()) return exact->is_null() ? nullptr : &*exact;
+  if (exact != value_->end() && !exact->is_null()) return &*exact;
   for (const auto& [name, value] : value_->items()) {
-    if (name.size() == key.size() && strncasecmp(name.data(), key.data(), key.size()) == 0) {
-      return value.is_null() ? nullptr : &value;
+    if (name.size() == key.size() && strncasecmp(name.data(), key.data(), key.size()) == 0 &&
+        !value.is_null()) {
+      return &value;
     }
   }
   return nullptr;

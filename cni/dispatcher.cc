@@ -1,7 +1,10 @@
 #include "cni/dispatcher.h"
 
+#include <fcntl.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -95,7 +98,7 @@ void readValidAttachments(const ConfigReader& reader, Request& request) {
   request.validAttachments.emplace();
   for (const ConfigReader& item : reader.objects(kKey)) {
     Attachment attachment{item.string("containerID"), item.string("ifname")};
-    if (attachment.containerId.empty()) item.problem("containerID", "is missing");
+    if (!isIdentifier(attachment.containerId)) item.problem("containerID", "is no container ID");
     if (attachment.ifName.empty()) item.problem("ifname", "is missing");
     request.validAttachments->push_back(std::move(attachment));
   }
@@ -110,11 +113,19 @@ Result<void> readPrevResultFor(const ConfigReader& reader, Request& request) {
   return {};
 }
 
+/// An ADD whose result cannot be delivered has failed for the runtime, so it must leave nothing.
+void undo(const Plugin& plugin, Request request) {
+  request.command = Command::kDel;
+  static_cast<void>(plugin.del(request));
+}
+
 Result<std::string> invoke(const Plugin& plugin, const Request& request) {
   switch (request.command) {
     case Command::kAdd: {
       const AddResult result = TRY(plugin.add(request));
-      return renderResult(result, request.version);
+      Result<std::string> text = renderResult(result, request.version);
+      if (!text) undo(plugin, request);
+      return text;
     }
     case Command::kDel:
       TRY(plugin.del(request));
@@ -160,6 +171,7 @@ Result<void> parseConfig(std::string rawConfig, const Plugin& plugin, Request& r
   const ConfigReader reader(*request.config, "", problems);
   TRY(readVersion(reader, plugin, request));
   readName(reader, request);
+  static_cast<void>(reader.string("type"));  // ours by name already, but it must be one
   TRY(readPrevResultFor(reader, request));
   readValidAttachments(reader, request);
   return problems.take();
@@ -183,22 +195,27 @@ int dispatch(const Plugin& plugin, const Io& io) {
     }
   }();
   if (!outcome) {
-    io.out(renderError(outcome.error(), request.version));
+    static_cast<void>(io.out(renderError(outcome.error(), request.version)));
     return 1;
   }
-  if (!outcome->empty()) io.out(*outcome);
-  return 0;
+  if (outcome->empty() || io.out(*outcome)) return 0;
+  if (request.command == Command::kAdd) undo(plugin, request);
+  return 1;
 }
 
 Io processIo() {
-  const auto writeTo = [](int fd, const std::string& text) {
-    if (!writeAll(fd, text)) std::_Exit(1);  // nobody is listening any more
-  };
+  // A standard stream that the parent left closed must not become the first file we open: stdout
+  // above all. Reading from or writing to the stand-ins fails as it should.
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;
+    static_cast<void>(::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+  ::signal(SIGPIPE, SIG_IGN);  // a stdout that nobody reads is an error, not our end
   return {.getEnv = [](const char* name) -> const char* { return std::getenv(name); },
           .readConfig =
               [] { return readAll(STDIN_FILENO, kMaxJsonBytes).context("network configuration"); },
-          .out = [writeTo](const std::string& text) { writeTo(STDOUT_FILENO, text); },
-          .err = [writeTo](const std::string& text) { writeTo(STDERR_FILENO, text); }};
+          .out = [](const std::string& text) { return writeAll(STDOUT_FILENO, text); },
+          .err = [](const std::string& text) { static_cast<void>(writeAll(STDERR_FILENO, text)); }};
 }
 
 }  // namespace culvert::cni

@@ -9,10 +9,10 @@ namespace culvert::cni {
 
 /// Where an invocation comes from and where it answers; tests inject all of it.
 struct Io {
-  std::function<const char*(const char*)> getEnv;   // nullptr if unset, like getenv(3)
-  std::function<Result<std::string>()> readConfig;  // stdin; never called for VERSION
-  std::function<void(const std::string&)> out;      // stdout: the protocol
-  std::function<void(const std::string&)> err;      // stderr: free-form
+  std::function<const char*(const char*)> getEnv;       // nullptr if unset, like getenv(3)
+  std::function<Result<std::string>()> readConfig;      // stdin; never called for VERSION
+  std::function<Result<void>(const std::string&)> out;  // stdout: the protocol
+  std::function<void(const std::string&)> err;          // stderr: free-form
 };
 
 /// The process's own environment and standard streams.

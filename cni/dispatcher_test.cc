@@ -62,7 +62,11 @@ Outcome invoke(const Plugin& plugin, const Variables& variables, const std::stri
                 return found == variables.end() ? nullptr : found->second.c_str();
               },
               .readConfig = [&]() -> Result<std::string> { return config; },
-              .out = [&](const std::string& text) { outcome.out += text; },
+              .out =
+                  [&](const std::string& text) {
+                    outcome.out += text;
+                    return Result<void>();
+                  },
               .err = [&](const std::string& text) { outcome.err += text; }};
   outcome.exitStatus = dispatch(plugin, io);
   return outcome;

@@ -14,22 +14,6 @@ namespace {
 constexpr std::array<std::string_view, 6> kCommands{"ADD", "DEL",    "CHECK",
                                                     "GC",  "STATUS", "VERSION"};
 
-/// Why `name` cannot be an interface's name, or nothing (the kernel's dev_valid_name()).
-std::optional<std::string> interfaceNameProblem(const std::string& name) {
-  if (name.size() >= IFNAMSIZ) return "is longer than 15 bytes";
-  if (name == "." || name == "..") return "is reserved";
-  const auto bad = [](unsigned char c) {
-    return c == '/' || c == ':' || c == ' ' || (c >= '\t' && c <= '\r');
-  };
-  if (std::any_of(name.begin(), name.end(), bad)) return "has a '/', ':' or white space in it";
-  // U+0085, U+00A0, U+1680, U+2000-200A, U+2028/9, U+202F, U+205F, U+3000 in UTF-8
-  for (const char* space :
-       {"\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80", "\xe2\x81\x9f", "\xe3\x80\x80"}) {
-    if (name.find(space) != std::string::npos) return "has white space in it";
-  }
-  return std::nullopt;
-}
-
 std::vector<std::string> splitPath(const std::string& text) {
   std::vector<std::string> parts;
   std::size_t start = 0;
@@ -92,6 +76,22 @@ void readAttachment(Environment& environment, Request& request) {
 }
 
 }  // namespace
+
+std::optional<std::string> interfaceNameProblem(const std::string& name) {
+  if (name.size() >= IFNAMSIZ) return "is longer than 15 bytes";
+  if (name == "." || name == ".." || name == "all" || name == "default") return "is reserved";
+  if (name.find('%') != std::string::npos) return "has a '%' in it, a pattern to the kernel";
+  const auto bad = [](unsigned char c) {
+    return c == '/' || c == ':' || c == ' ' || (c >= '\t' && c <= '\r');
+  };
+  if (std::any_of(name.begin(), name.end(), bad)) return "has a '/', ':' or white space in it";
+  // U+0085, U+00A0, U+1680, U+2000-200A, U+2028/9, U+202F, U+205F, U+3000 in UTF-8
+  for (const char* space :
+       {"\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80", "\xe2\x81\x9f", "\xe3\x80\x80"}) {
+    if (name.find(space) != std::string::npos) return "has white space in it";
+  }
+  return std::nullopt;
+}
 
 bool isIdentifier(std::string_view text) {
   const auto alnum = [](char c) {

@@ -19,6 +19,11 @@ std::string_view commandText(Command command);
 /// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`: what container ids and network names consist of.
 bool isIdentifier(std::string_view text);
 
+/// Why `name` cannot be an interface's name, or nothing: 1 to 15 bytes, not ".", "..", "all" or
+/// "default", no '/', ':', '%' or white space (the kernel's dev_valid_name(), and the names of
+/// /proc/sys/net/*/conf).
+std::optional<std::string> interfaceNameProblem(const std::string& name);
+
 /// Refuses a CNI_NETNS that is the caller's own network namespace (kInvalidNetns, code 8) unless
 /// CNI_NETNS_OVERRIDE is 1 or true. A path that cannot be opened passes: it is the plugin's to
 /// judge.

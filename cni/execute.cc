@@ -139,7 +139,7 @@ Result<std::string> findPlugin(const std::string& type, const Request& request) 
 
 Result<std::string> executePlugin(const std::string& path, Command command,
                                   const Request& request) {
-  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGPIPE, SIG_IGN);  // a plugin may close its stdin early
   Pipe in = TRY(openPipe());
   Pipe out = TRY(openPipe());
   const pid_t child = TRY(spawn(path, command, in.read.get(), out.write.get()));

@@ -42,6 +42,9 @@ Result<nlohmann::json> parseJson(std::string_view text) {
     return makeError(Errc::kDecode,
                      "the JSON document is not UTF-8 (it looks like UTF-16 or UTF-32)");
   }
+  if (text.find('\0') != std::string_view::npos) {
+    return makeError(Errc::kDecode, "the JSON document has a NUL byte in it");
+  }
   if (nestingDepth(text) > kMaxJsonDepth) {
     return makeError(Errc::kDecode, "the JSON document nests deeper than " +
                                         std::to_string(kMaxJsonDepth) + " levels");

@@ -156,6 +156,9 @@ std::vector<RangeSet> readRanges(const ConfigReader& ipam, const ConfigReader& r
     PlacedSet legacy{ipam.pathOf("subnet"), {}};
     if (auto range = readRange(ipam)) legacy.ranges.push_back(*range);
     sets.push_back(std::move(legacy));
+  } else {  // unused, but not to be anything at all
+    for (const char* key : {"rangeStart", "rangeEnd", "gateway"})
+      static_cast<void>(ipam.address(key));
   }
   readSets(ipam, "ranges", sets);
   refuseMixedFamilies(sets, ipam.problems());

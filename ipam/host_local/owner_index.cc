@@ -216,7 +216,9 @@ void OwnerIndex::rebuild(const std::vector<Entry>& entries) {
 
 void OwnerIndex::discard() {
   valid_ = false;
-  if (file_) (void)::unlink(path_.c_str());
+  if (path_.empty()) return;
+  (void)::unlink(path_.c_str());
+  (void)::unlink((path_ + ".new").c_str());  // of one who was killed
 }
 
 void OwnerIndex::stamp(const struct stat& directory) {

@@ -46,7 +46,7 @@ class OwnerIndex {
 
   /// Starts afresh with exactly these; valid in this process at once, in others after stamp().
   void rebuild(const std::vector<Entry>& entries);
-  /// Removes the file.
+  /// Removes the file, and what a killed rebuild() left.
   void discard();
   /// Declares the content right for the directory in the state described, for later processes.
   void stamp(const struct stat& directory);

@@ -167,7 +167,7 @@ Result<cni::AddResult> add(const cni::Request& request) {
 // DEL is best effort and repeatable (CNI 1.1.0 section 2, "DEL"): it needs neither the namespace
 // nor prevResult, tries every step and reports all failures together.
 Result<void> del(const cni::Request& request) {
-  const BridgeConfig config = TRY(parseBridgeConfig(request));
+  const BridgeConfig config = parseBridgeConfigForDel(request);
   FirstError outcome;
   outcome.note(removeVeth(request));
   const auto ipam = findIpam(config, request);

@@ -52,10 +52,7 @@ void refuseContradictions(const cni::ConfigReader& reader, const BridgeConfig& c
   }
 }
 
-}  // namespace
-
-Result<BridgeConfig> parseBridgeConfig(const cni::Request& request) {
-  cni::Problems problems;
+BridgeConfig readBridgeConfig(const cni::Request& request, cni::Problems& problems) {
   const cni::ConfigReader reader(*request.config, "", problems);
   BridgeConfig config;
   config.bridge = readInterfaceName(reader, "bridge", "cni0");
@@ -73,10 +70,25 @@ Result<BridgeConfig> parseBridgeConfig(const cni::Request& request) {
   config.ipamType = reader.object("ipam").string("type");
   config.dns = cni::readDns(reader, "dns");
   readVlans(reader, config);
-  const cni::Args args = TRY(cni::parseArgs(request.args, {"MAC"}));
-  config.mac = readMac(reader, args);
   refuseContradictions(reader, config);
+  return config;
+}
+
+}  // namespace
+
+Result<BridgeConfig> parseBridgeConfig(const cni::Request& request) {
+  cni::Problems problems;
+  BridgeConfig config = readBridgeConfig(request, problems);
+  const cni::Args args = TRY(cni::parseArgs(request.args, {"MAC"}));
+  config.mac = readMac(cni::ConfigReader(*request.config, "", problems), args);
   TRY(problems.take());
+  return config;
+}
+
+BridgeConfig parseBridgeConfigForDel(const cni::Request& request) {
+  cni::Problems problems;
+  BridgeConfig config = readBridgeConfig(request, problems);
+  if (!problems.take()) config.ipMasq = config.macSpoofCheck = true;
   return config;
 }
 

@@ -45,6 +45,24 @@ Result<Link> verifyBridgeLink(Rtnl& host, const BridgeConfig& config,
   return bridge;
 }
 
+Result<void> verifyGateways(Rtnl& host, const BridgeConfig& config, const cni::AddResult& result) {
+  if (!config.isGateway) return {};
+  const auto carrier = host.findLink(config.gatewayInterface());
+  if (!carrier) return checkFailed("gateway interface: " + carrier.error().message);
+  const std::vector<netlink::Address> present = TRY(host.listAddresses(carrier->index));
+  for (const cni::IpConfig& ip : result.ips) {
+    if (!ip.gateway) continue;
+    const IpPrefix gateway(*ip.gateway, ip.address.length());
+    const bool found = std::any_of(present.begin(), present.end(),
+                                   [&](const netlink::Address& a) { return a.prefix == gateway; });
+    if (!found) {
+      return checkFailed("gateway address " + gateway.text() + " is missing on '" + carrier->name +
+                         "'");
+    }
+  }
+  return {};
+}
+
 /// The host's end: a port of the bridge, and the container's peer. It is found by the name ADD gave
 /// it, or for a pair that the reference plugin made, by prevResult.
 Result<Link> findHostEnd(Rtnl& host, const cni::Request& request, const Link& inside) {
@@ -119,6 +137,7 @@ Result<void> verifyBridge(const cni::Request& request, const BridgeConfig& confi
   const Link bridge = TRY(verifyBridgeLink(host, config, result));
   const Link end = TRY(verifyHostEnd(host, request, config, bridge, inside));
   TRY(verifyPortVlans(host, end, config));
+  TRY(verifyGateways(host, config, result));
   TRY(verifyLayer3(sandbox, inside, result));
   return verifyHostFirewall(request,
                             {.masquerade = config.ipMasq, .spoofCheck = config.macSpoofCheck},
@@ -147,6 +166,8 @@ Result<void> bridgeStatus(const cni::Request& request, const BridgeConfig& confi
                        "it has " + conflict.text() + "; forceAddress: true replaces it");
     }
   }
+  // With no container attached nobody misses forwarding, and the first ADD switches it on.
+  if (TRY(host.listMembers(bridge->index)).empty()) return {};
   return verifyForwarding(gateways);
 }
 

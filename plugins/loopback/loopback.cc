@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
 
 namespace culvert::plugins {
@@ -56,6 +57,7 @@ Result<void> del(const cni::Request& request) {
 }
 
 Result<void> check(const cni::Request& request) {
+  TRY(requirePrevResult(request));
   Sandbox sandbox = TRY(Sandbox::open(request));
   const Link lo = TRY(sandbox.rtnl.findLink("lo"));
   if (!lo.isUp()) return makeError(Errc::kCheckFailed, "loopback interface is down");

@@ -1,8 +1,6 @@
 #include "plugins/shared/config.h"
 
-#include <net/if.h>
-
-#include <algorithm>
+#include "cni/environment.h"
 
 namespace culvert::plugins {
 
@@ -10,13 +8,10 @@ std::string readInterfaceName(const cni::ConfigReader& reader, std::string_view 
                               std::string fallback) {
   std::string name = reader.string(key);
   if (name.empty()) return fallback;
-  const auto bad = [](unsigned char c) { return c <= ' ' || c == '/' || c == ':' || c == 0x7f; };
-  if (name.size() >= IFNAMSIZ || name == "." || name == ".." ||
-      std::any_of(name.begin(), name.end(), bad)) {
-    reader.problem(key, "is no interface name (1 to 15 bytes, no '/', ':' or white space)");
-    return fallback;
-  }
-  return name;
+  const auto why = cni::interfaceNameProblem(name);
+  if (!why) return name;
+  reader.problem(key, "is no interface name: it " + *why);
+  return fallback;
 }
 
 std::uint32_t readMtu(const cni::ConfigReader& reader) {
