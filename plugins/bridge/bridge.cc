@@ -165,15 +165,12 @@ Result<cni::AddResult> add(const cni::Request& request) {
 }
 
 // DEL is best effort and repeatable (CNI 1.1.0 section 2, "DEL"): it needs neither the namespace
-// nor prevResult, tries every step and reports all failures together.
+// nor prevResult, nor the configuration that ADD had, tries every step and reports all failures.
 Result<void> del(const cni::Request& request) {
-  const BridgeConfig config = parseBridgeConfigForDel(request);
   FirstError outcome;
   outcome.note(removeVeth(request));
-  const auto ipam = findIpam(config, request);
-  outcome.note(ipam ? (*ipam ? (*ipam)->del(request) : Result<void>())
-                    : Result<void>(ipam.error()));
-  if (config.ipMasq || config.macSpoofCheck) outcome.note(removeHostFirewall(request));
+  outcome.note(releaseAddresses(request));
+  outcome.note(removeHostFirewall(request));
   return std::move(outcome).take();
 }
 

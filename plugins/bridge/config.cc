@@ -52,7 +52,10 @@ void refuseContradictions(const cni::ConfigReader& reader, const BridgeConfig& c
   }
 }
 
-BridgeConfig readBridgeConfig(const cni::Request& request, cni::Problems& problems) {
+}  // namespace
+
+Result<BridgeConfig> parseBridgeConfig(const cni::Request& request) {
+  cni::Problems problems;
   const cni::ConfigReader reader(*request.config, "", problems);
   BridgeConfig config;
   config.bridge = readInterfaceName(reader, "bridge", "cni0");
@@ -70,25 +73,10 @@ BridgeConfig readBridgeConfig(const cni::Request& request, cni::Problems& proble
   config.ipamType = reader.object("ipam").string("type");
   config.dns = cni::readDns(reader, "dns");
   readVlans(reader, config);
-  refuseContradictions(reader, config);
-  return config;
-}
-
-}  // namespace
-
-Result<BridgeConfig> parseBridgeConfig(const cni::Request& request) {
-  cni::Problems problems;
-  BridgeConfig config = readBridgeConfig(request, problems);
   const cni::Args args = TRY(cni::parseArgs(request.args, {"MAC"}));
-  config.mac = readMac(cni::ConfigReader(*request.config, "", problems), args);
+  config.mac = readMac(reader, args);
+  refuseContradictions(reader, config);
   TRY(problems.take());
-  return config;
-}
-
-BridgeConfig parseBridgeConfigForDel(const cni::Request& request) {
-  cni::Problems problems;
-  BridgeConfig config = readBridgeConfig(request, problems);
-  if (!problems.take()) config.ipMasq = config.macSpoofCheck = true;
   return config;
 }
 

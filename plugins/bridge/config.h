@@ -43,8 +43,4 @@ struct BridgeConfig {
 /// kInvalidConfig names everything that is wrong at once.
 Result<BridgeConfig> parseBridgeConfig(const cni::Request& request);
 
-/// For DEL, which must clean up even after the configuration became invalid: what can be read of
-/// it. Where something is wrong, all that ADD might have put on the host counts as asked for.
-BridgeConfig parseBridgeConfigForDel(const cni::Request& request);
-
 }  // namespace culvert::plugins

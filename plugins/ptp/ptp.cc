@@ -27,7 +27,8 @@ struct PtpConfig {
   std::optional<cni::Dns> dns;  // replaces IPAM's
 };
 
-PtpConfig readPtpConfig(const cni::Request& request, cni::Problems& problems) {
+Result<PtpConfig> parsePtpConfig(const cni::Request& request) {
+  cni::Problems problems;
   const cni::ConfigReader reader(*request.config, "", problems);
   PtpConfig config;
   config.ipMasq = readMasquerade(reader);
@@ -35,22 +36,7 @@ PtpConfig readPtpConfig(const cni::Request& request, cni::Problems& problems) {
   config.ipamType = reader.object("ipam").string("type");
   config.dns = cni::readDns(reader, "dns");
   if (config.ipamType.empty()) problems.add("ipam.type", "is missing: ptp needs addresses");
-  return config;
-}
-
-Result<PtpConfig> parsePtpConfig(const cni::Request& request) {
-  cni::Problems problems;
-  PtpConfig config = readPtpConfig(request, problems);
   TRY(problems.take());
-  return config;
-}
-
-/// DEL must clean up even after the configuration became invalid: then everything that ADD might
-/// have put on the host counts as asked for.
-PtpConfig parsePtpConfigForDel(const cni::Request& request) {
-  cni::Problems problems;
-  PtpConfig config = readPtpConfig(request, problems);
-  if (!problems.take()) config.ipMasq = true;
   return config;
 }
 
@@ -170,12 +156,10 @@ Result<cni::AddResult> add(const cni::Request& request) {
 // DEL is best effort and repeatable (CNI 1.1.0 section 2, "DEL"): removing the host's end takes
 // the other end, the addresses and the routes with it.
 Result<void> del(const cni::Request& request) {
-  const PtpConfig config = parsePtpConfigForDel(request);
   FirstError outcome;
-  const auto ipam = ipam::Delegate::find(config.ipamType, request);
-  outcome.note(ipam ? ipam->del(request) : Result<void>(ipam.error()));
+  outcome.note(releaseAddresses(request));
   outcome.note(removeVeth(request));
-  if (config.ipMasq) outcome.note(removeHostFirewall(request));
+  outcome.note(removeHostFirewall(request));
   return std::move(outcome).take();
 }
 

@@ -2,6 +2,9 @@
 
 #include <set>
 
+#include "cni/config_reader.h"
+#include "ipam/delegate.h"
+
 namespace culvert::plugins {
 namespace {
 
@@ -68,6 +71,15 @@ Result<void> removeVeth(const cni::Request& request) {
   if (link) return ignoreNotFound(host.removeLinkDetached(link->index));
   if (link.error().code != Errc::kNotFound) return link.error();
   return removeContainerEnd(request);
+}
+
+Result<void> releaseAddresses(const cni::Request& request) {
+  cni::Problems ignored;
+  const cni::ConfigReader reader(*request.config, "", ignored);
+  const std::string type = reader.object("ipam").string("type");
+  if (type.empty()) return {};
+  const ipam::Delegate ipam = TRY(ipam::Delegate::find(type, request));
+  return ipam.del(request);
 }
 
 Result<void> collectLinks(Rtnl& host, const cni::Request& request) {

@@ -35,6 +35,10 @@ Result<void> refuseExisting(Sandbox& sandbox, netlink::Rtnl& host, const cni::Re
 /// there is neither.
 Result<void> removeVeth(const cni::Request& request);
 
+/// DEL of the IPAM plugin that the configuration names, if it names one. Nothing else of the
+/// configuration matters: what was added is removed even after it became invalid.
+Result<void> releaseAddresses(const cni::Request& request);
+
 /// GC: removes the links of `request.network` whose attachment is not valid any more. All of them
 /// go in one operation of the kernel.
 Result<void> collectLinks(netlink::Rtnl& host, const cni::Request& request);
