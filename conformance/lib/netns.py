@@ -56,6 +56,8 @@ def isolate(extra_folders=()):
 def private_mounts():
     """The calling thread gets mounts of its own, and empty plugin folders; namespaces made before stay usable."""
     _check(_libc.unshare(CLONE_NEWNS), "unshare")
+    # `ip netns add` shares /run/netns; without this the threads would mount over each other.
+    _check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "make / private")
     for folder in PRIVATE_FOLDERS:
         mount_tmpfs(folder)
 
