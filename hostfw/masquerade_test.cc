@@ -1,11 +1,13 @@
 #include "hostfw/masquerade.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include <thread>
 
 #include "hostfw/masquerade_table.h"
-#include "hostfw/test_net.h"
+#include "netlink/test_net.h"
 
 namespace culvert::hostfw {
 namespace {
@@ -15,6 +17,13 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
+using testnet::addr;
+using testnet::newNamespace;
+using testnet::path;
+using testnet::prefix;
+using testnet::runCommand;
+using testnet::runIn;
+using testnet::Udp;
 
 const Owner kA{"net1", "a", "eth0"};
 const Owner kB{"net1", "b", "eth0"};
@@ -207,6 +216,30 @@ TEST_F(MasqueradeTest, ParallelAddsAndRemovalsLeaveNothingAndLoseNothing) {
   for (std::thread& thread : threads)
     thread.join();
   EXPECT_THAT(tables(), IsEmpty());
+}
+
+TEST_F(MasqueradeTest, AKilledProcessLeavesAllOfAStepOrNothing) {
+  ensure(kB, {prefix("10.1.0.3/24")});
+  const std::vector<IpPrefix> addresses = {prefix("10.1.0.2/24"), prefix("10.1.0.4/20"),
+                                           prefix("fd00:1::2/64")};
+  for (int round = 0; round < 40; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto nft = nft::Connection::open().value();
+      for (;;) {
+        (void)ensureMasquerade(nft, kA, addresses);
+        (void)removeMasquerade(nft, kA);
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(2000 + round * 137));
+    ASSERT_EQ(::kill(child, SIGKILL), 0);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    const std::size_t found = find(kA).size();
+    EXPECT_TRUE(found == 0 || found == addresses.size()) << found;
+    EXPECT_EQ(elementCount(), 3 * (found + 1));
+    remove(kA);
+    EXPECT_EQ(elementCount(), 3U);
+  }
 }
 
 /// A pod behind a host that routes, and somebody outside who sees where datagrams come from.

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "hostfw/spoof_check_table.h"
-#include "hostfw/test_net.h"
+#include "netlink/test_net.h"
 
 namespace culvert::hostfw {
 namespace {
@@ -11,6 +11,13 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
+using testnet::addr;
+using testnet::mac;
+using testnet::newNamespace;
+using testnet::path;
+using testnet::runCommand;
+using testnet::runIn;
+using testnet::Udp;
 
 const Owner kA{"net1", "a", "eth0"};
 const Owner kB{"net1", "b", "eth0"};

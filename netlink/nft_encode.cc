@@ -12,6 +12,7 @@ namespace {
 
 /// An attribute's length is 16 bits; one element stays well below 1 KiB.
 constexpr std::size_t kElementListBytesMax = 0xffff - 1024;
+constexpr std::size_t kElementBytesUsual = 128;
 constexpr std::size_t kNameBytesMax = NFT_NAME_MAXLEN - 1;
 /// libnftnl's and nft's enum byteorder.
 constexpr std::uint32_t kHostOrder = 1;
@@ -73,8 +74,9 @@ class Encoder {
   Result<void> encodeAll(const Transaction& transaction) {
     for (const auto& operation : transaction.operations()) {
       verb_ = operation.verb;
-      TRY(std::visit([&](const auto& what) { return encode(what); }, operation.what)
-              .context("nft: " + toText(operation, 1)));
+      Result<void> encoded =
+          std::visit([&](const auto& what) { return encode(what); }, operation.what);
+      if (!encoded) return std::move(encoded).context("nft: " + toText(operation, 1)).error();
       ++operation_;
     }
     return {};
@@ -251,8 +253,12 @@ class Encoder {
 
   Result<void> encode(const Transaction::ElementsOf& what) {
     for (const Element& element : what.elements) {
-      TRY(checkElement(what.set, element).context(toText(what.set, element)));
+      Result<void> checked = checkElement(what.set, element);
+      if (!checked) return std::move(checked).context(toText(what.set, element));
     }
+    const std::size_t likely = what.elements.size() * kElementBytesUsual;
+    if (batch_.bytes.capacity() - batch_.bytes.size() < likely)
+      batch_.bytes.reserve(batch_.bytes.size() + likely + batch_.bytes.capacity());
     const int type = verb_ == Verb::kRemove ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
     for (std::size_t next = 0; next < what.elements.size();) {
       const std::size_t first = next;

@@ -1,19 +1,14 @@
 #pragma once
 
 #include "netlink/nft.h"
+#include "netlink/test_net.h"
 
 /// For tests: one transaction with everything the layer can say.
 namespace culvert::nft {
 
-inline IpAddress addr(const char* text) {
-  return IpAddress::parse(text).value();
-}
-inline IpPrefix prefix(const char* text) {
-  return IpPrefix::parse(text).value();
-}
-inline MacAddress mac(const char* text) {
-  return MacAddress::parse(text).value();
-}
+using testnet::addr;
+using testnet::mac;
+using testnet::prefix;
 
 inline const Table kInet{TableFamily::kInet, "t"};
 inline const Table kBridge{TableFamily::kBridge, "t"};

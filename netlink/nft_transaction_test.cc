@@ -1,10 +1,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -19,20 +17,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
-
-void enterNewNamespace() {
-  ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "these tests need root";
-}
-
-std::string runCommand(const std::string& command) {
-  std::array<char, 4096> buffer{};
-  std::string output;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr)
-    output += buffer.data();
-  EXPECT_EQ(::pclose(pipe), 0) << command << '\n' << output;
-  return output;
-}
+using testnet::newNamespace;
+using testnet::runCommand;
 
 /// The real nft's opinion of a text, in the current namespace.
 void feedToNft(const std::string& text) {
@@ -54,7 +40,7 @@ std::string ruleset() {
 class NftTest : public testing::Test {
  protected:
   void SetUp() override {
-    enterNewNamespace();
+    newNamespace();
     auto opened = Connection::open();
     ASSERT_TRUE(opened);
     nft_.emplace(*std::move(opened));
@@ -82,7 +68,7 @@ TEST_F(NftTest, CommitDoesWhatNftDoesWithOurText) {
   const Transaction tx = sampleTransaction();
   commit(tx);
   const std::string ours = ruleset();
-  enterNewNamespace();
+  newNamespace();
   feedToNft(tx.toText());
   EXPECT_EQ(ours, ruleset());
   EXPECT_THAT(ours, HasSubstr("ip saddr . ip daddr & 255.255.240.0 @subnets"));
@@ -103,7 +89,7 @@ TEST_F(NftTest, RemovalsDoWhatNftDoesWithOurText) {
   commit(sampleTransaction());
   commit(tx);
   const std::string ours = ruleset();
-  enterNewNamespace();
+  newNamespace();
   feedToNft(sampleTransaction().toText() + tx.toText());
   EXPECT_EQ(ours, ruleset());
   EXPECT_THAT(ours, testing::Not(HasSubstr("guarded")));

@@ -30,9 +30,10 @@ void Writer::endMessage(std::size_t start) {
 void Writer::put(int type, const void* data, std::size_t size) {
   const nlattr attribute{static_cast<std::uint16_t>(NLA_HDRLEN + size),
                          static_cast<std::uint16_t>(type)};
-  out_.append(reinterpret_cast<const char*>(&attribute), sizeof attribute);
-  out_.append(static_cast<const char*>(data), size);
-  out_.resize(NLA_ALIGN(out_.size()));
+  const std::size_t start = out_.size();
+  out_.resize(start + NLA_ALIGN(NLA_HDRLEN + size));
+  std::memcpy(out_.data() + start, &attribute, sizeof attribute);
+  if (size != 0) std::memcpy(out_.data() + start + NLA_HDRLEN, data, size);
 }
 
 void Writer::putU32(int type, std::uint32_t value) {

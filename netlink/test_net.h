@@ -19,8 +19,8 @@
 #include "base/netns.h"
 #include "netlink/nft.h"
 
-/// For the netns tests of this folder: namespaces, links, datagrams.
-namespace culvert::hostfw {
+/// For netns tests: namespaces, links, datagrams.
+namespace culvert::testnet {
 
 inline IpAddress addr(const std::string& text) {
   return IpAddress::parse(text).value();
@@ -118,4 +118,4 @@ class Udp {
   UniqueFd fd_;
 };
 
-}  // namespace culvert::hostfw
+}  // namespace culvert::testnet
