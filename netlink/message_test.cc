@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
 
+#include <climits>
+
 #include "netlink/link.h"
 #include "netlink/socket.h"
 #include "netlink/sysctl.h"
@@ -57,6 +59,12 @@ TEST(ParseAck, PutsTheKernelsWordsIntoTheDetails) {
   EXPECT_EQ(outcome.error().details, "Bad thing");
   EXPECT_EQ(outcome.error().message, "netlink: Invalid argument (Bad thing)");
   EXPECT_EQ(outcome.error().sysErrno, EINVAL);
+}
+
+TEST(ParseAck, WhatIsNoErrnoIsRefused) {
+  nlmsgerr ack{};
+  ack.error = INT_MIN;  // has no positive counterpart
+  EXPECT_FALSE(parseAck({reinterpret_cast<const char*>(&ack), sizeof ack}, 0));
 }
 
 TEST(ParseAck, ATruncatedOneIsAnError) {

@@ -94,6 +94,7 @@ Result<Link> ensureGatewayInterface(Rtnl& host, const Link& bridge, const Bridge
   TRY(host.addPortVlans(
       made->near.index,
       {{.first = config.vlan, .last = config.vlan, .pvid = true, .untagged = true}}));
+  prepareHostInterface(made->near.name);
   prepareHostInterface(name);
   TRY(host.setUp(made->peer).context("set '" + name + "' up"));
   return host.findLink(made->peer);
