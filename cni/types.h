@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/attachment.h"
 #include "base/ip.h"
 
 // The result of ADD in its newest form (CNI 1.1.0 section 5, "Success"); older versions are
@@ -56,10 +57,6 @@ struct AddResult {
   bool operator==(const AddResult&) const = default;
 };
 
-/// One container's interface on one network, as cni.dev/valid-attachments names it.
-struct Attachment {
-  std::string containerId, ifName;
-  auto operator<=>(const Attachment&) const = default;
-};
+using culvert::Attachment;
 
 }  // namespace culvert::cni

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/attachment.h"
+
 namespace culvert::hostfw {
 
 /// One attachment (CNI 1.1.0 section 2): a container's interface in a network. Everything Culvert
@@ -17,12 +19,7 @@ struct Owner {
   bool operator==(const Owner&) const = default;
 };
 
-/// An attachment as GC's configuration lists them (CNI 1.1.0 section 4, cni.dev/valid-attachments).
-struct Attachment {
-  std::string containerId;
-  std::string ifName;
-  auto operator<=>(const Attachment&) const = default;
-};
+using culvert::Attachment;
 
 /// What can be read back from a tag: its text may be cut, the hashes never are. Two owners are the
 /// same if both hashes are.

@@ -71,10 +71,8 @@ Result<void> verifyHostFirewall(const cni::Request& request, const HostFirewall&
 }
 
 Result<void> collectHostFirewall(const cni::Request& request) {
-  std::set<hostfw::Attachment> valid;
-  for (const cni::Attachment& attachment : *request.validAttachments) {
-    valid.insert({attachment.containerId, attachment.ifName});
-  }
+  const std::set<Attachment> valid(request.validAttachments->begin(),
+                                   request.validAttachments->end());
   nft::Connection nft = TRY(nft::Connection::open());
   FirstError outcome;
   const auto masquerades = hostfw::collectMasquerade(nft, request.network, valid);
