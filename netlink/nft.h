@@ -203,6 +203,11 @@ class Connection {
   /// Whether sets (or maps) of these tables and names exist, whatever their types.
   Result<std::vector<bool>> findSets(const std::vector<Set>& sets);
 
+  /// The connection's sockets, all that it will open. Closing the last copy of one waits for a
+  /// grace period of RCU (15 to 30 ms) if anybody has just removed something from nf_tables;
+  /// whoever is in a hurry has another process hold copies (Rtnl::removeLinkDetached()).
+  Result<std::vector<int>> descriptors();
+
   /// Looks up keys, each in one hash probe, all with one system call: result i belongs to query i.
   struct ElementQuery {
     Set set;

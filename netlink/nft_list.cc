@@ -235,6 +235,11 @@ Result<bool> Connection::anyElement(const Set& set,
   }
 }
 
+Result<std::vector<int>> Connection::descriptors() {
+  if (!second_) second_ = std::make_unique<netlink::Socket>(TRY(sibling(socket_)));
+  return std::vector<int>{socket_.fd(), second_->fd()};
+}
+
 Result<std::vector<bool>> Connection::findSets(const std::vector<Set>& sets) {
   netlink::Batch batch;
   for (const Set& set : sets) {

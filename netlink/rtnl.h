@@ -74,9 +74,10 @@ class Rtnl {
   /// is deleted as a whole). Links that are gone meanwhile do not matter.
   Result<void> removeLinks(const std::vector<IfIndex>& links);
   /// As removeLink(), but returns once the link is gone from every namespace and its name is free,
-  /// without the 15 to 30 ms the kernel then still waits for RCU readers: a detached child that
-  /// holds nothing but its netlink socket sits that out. Two links in one process: call it twice.
-  Result<void> removeLinkDetached(IfIndex index);
+  /// without the 15 to 30 ms the kernel then still waits for RCU readers: a detached child sits
+  /// that out, with nothing open but its netlink socket. Two links in one process: call it twice.
+  /// The child holds copies of the descriptors in `held` until it ends.
+  Result<void> removeLinkDetached(IfIndex index, const std::vector<int>& held = {});
 
   Result<void> setUp(IfIndex link);
   Result<void> setDown(IfIndex link);

@@ -73,17 +73,22 @@ void addVethDetails(Work& work, const VethSpec& spec) {
   batch.putU8(IFLA_BRPORT_ISOLATED, spec.isolated ? 1 : 0);
 }
 
+/// Closes every descriptor but those in `kept`, without allocating.
+void closeAllBut(std::vector<int>& kept) {
+  std::sort(kept.begin(), kept.end());
+  unsigned next = 0;
+  for (const int fd : kept) {
+    if (next < static_cast<unsigned>(fd)) ::close_range(next, static_cast<unsigned>(fd) - 1, 0);
+    next = static_cast<unsigned>(fd) + 1;
+  }
+  ::close_range(next, ~0U, 0);
+}
+
 /// The child's whole life: delete the link, say on `report` how it went, and wait in the kernel.
-/// Everything else is closed, so that no lock, pipe or terminal of the parent stays open.
-[[noreturn]] void deleteInChild(Socket& socket, IfIndex index, int report) {
-  constexpr int kSocketFd = 3;
-  constexpr int kReportFd = 4;
-  const int socketCopy = ::fcntl(socket.fd(), F_DUPFD, 16);
-  const int reportCopy = ::fcntl(report, F_DUPFD, 16);
-  ::dup2(socketCopy, kSocketFd);
-  ::dup2(reportCopy, kReportFd);
-  ::close_range(0, 2, 0);
-  ::close_range(kReportFd + 1, ~0U, 0);
+/// Everything that is not in `kept` is closed, so that no lock, pipe or terminal of the parent
+/// stays open.
+[[noreturn]] void deleteInChild(int socket, IfIndex index, int report, std::vector<int>& kept) {
+  closeAllBut(kept);
   // RTM_DELLINK, written out: nothing here may allocate between fork and exit.
   struct {
     nlmsghdr message;
@@ -94,7 +99,7 @@ void addVethDetails(Work& work, const VethSpec& spec) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   int failure = 0;
-  if (::sendto(kSocketFd, &request, sizeof request, 0, reinterpret_cast<sockaddr*>(&kernel),
+  if (::sendto(socket, &request, sizeof request, 0, reinterpret_cast<sockaddr*>(&kernel),
                sizeof kernel) < 0) {
     failure = errno;
   } else {
@@ -103,10 +108,10 @@ void addVethDetails(Work& work, const VethSpec& spec) {
       nlmsgerr ack;
       char room[512];
     } answer{};
-    if (::recv(kSocketFd, &answer, sizeof answer, 0) < 0) failure = errno;
+    if (::recv(socket, &answer, sizeof answer, 0) < 0) failure = errno;
     failure = failure != 0 ? failure : -answer.ack.error;
   }
-  const ssize_t ignored = ::write(kReportFd, &failure, sizeof failure);
+  const ssize_t ignored = ::write(report, &failure, sizeof failure);
   static_cast<void>(ignored);
   ::_exit(0);
 }
@@ -288,7 +293,7 @@ Result<void> Rtnl::removeLinks(const std::vector<IfIndex>& links) {
   return std::move(outcome).take();
 }
 
-Result<void> Rtnl::removeLinkDetached(IfIndex index) {
+Result<void> Rtnl::removeLinkDetached(IfIndex index, const std::vector<int>& held) {
   const std::string doing = "remove link " + std::to_string(raw(index));
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fromErrno(errno, doing);
@@ -298,9 +303,11 @@ Result<void> Rtnl::removeLinkDetached(IfIndex index) {
   // namespace would need its events from there.
   Socket events = TRY(Socket::open(NETLINK_ROUTE));
   TRY(events.subscribe(RTNLGRP_LINK));
+  std::vector<int> kept = held;
+  kept.insert(kept.end(), {socket_.fd(), writeEnd.get()});
   const pid_t child = ::fork();
   if (child < 0) return removeLink(index);
-  if (child == 0) deleteInChild(socket_, index, writeEnd.get());
+  if (child == 0) deleteInChild(socket_.fd(), index, writeEnd.get(), kept);
   writeEnd = UniqueFd();
   return awaitDeletion(events, readEnd.get(), index).context(doing);
 }

@@ -13,6 +13,7 @@
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
+#include "plugins/shared/veth_attachment.h"
 
 namespace culvert::plugins {
 namespace {
@@ -148,7 +149,7 @@ Result<cni::AddResult> add(const cni::Request& request) {
   TRY(configurePortVlans(host, veth.near.index, config));
 
   // Guards before traffic: they are in place when the container's end comes up.
-  rollback.onFailure("remove firewall state", [&request] { return removeHostFirewall(request); });
+  rollback.onFailure("remove firewall state", [&request] { return undoHostFirewall(request); });
   TRY(ensureHostFirewall(request, {.masquerade = config.ipMasq, .spoofCheck = config.macSpoofCheck},
                          result, veth.near.name, mac));
   TRY(configureInside(sandbox, veth.peer, config, result)
@@ -162,16 +163,6 @@ Result<cni::AddResult> add(const cni::Request& request) {
                        describe(inside, request.netnsPath)};
   if (bridgeLinks.size() > 1) result.interfaces.push_back(describe(bridgeLinks.back(), ""));
   return appendTo(request.prevResult, std::move(result));
-}
-
-// DEL is best effort and repeatable (CNI 1.1.0 section 2, "DEL"): it needs neither the namespace
-// nor prevResult, nor the configuration that ADD had, tries every step and reports all failures.
-Result<void> del(const cni::Request& request) {
-  FirstError outcome;
-  outcome.note(removeVeth(request));
-  outcome.note(releaseAddresses(request));
-  outcome.note(removeHostFirewall(request));
-  return std::move(outcome).take();
 }
 
 Result<void> check(const cni::Request& request) {
@@ -206,7 +197,7 @@ Result<void> status(const cni::Request& request) {
 const cni::Plugin kBridge{.name = "bridge",
                           .oldest = cni::Version::k010,
                           .add = add,
-                          .del = del,
+                          .del = removeAttachment,
                           .check = check,
                           .gc = gc,
                           .status = status};

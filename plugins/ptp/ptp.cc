@@ -11,6 +11,7 @@
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
+#include "plugins/shared/veth_attachment.h"
 
 namespace culvert::plugins {
 namespace {
@@ -140,7 +141,7 @@ Result<cni::AddResult> add(const cni::Request& request) {
   const MacAddress mac = MacAddress::random();
   const netlink::Veth veth = TRY(createPair(host, sandbox, request, config, mac));
   rollback.onFailure("remove veth", [&request] { return removeVeth(request); });
-  rollback.onFailure("remove firewall state", [&request] { return removeHostFirewall(request); });
+  rollback.onFailure("remove firewall state", [&request] { return undoHostFirewall(request); });
   TRY(ensureHostFirewall(request, {.masquerade = config.ipMasq}, result, veth.near.name, mac));
 
   TRY(configureContainer(sandbox, planInside(veth.peer, result), result, {})
@@ -151,16 +152,6 @@ Result<cni::AddResult> add(const cni::Request& request) {
   rollback.dismiss();
   result.interfaces = describe(veth.near, mac, request);
   return appendTo(request.prevResult, std::move(result));
-}
-
-// DEL is best effort and repeatable (CNI 1.1.0 section 2, "DEL"): removing the host's end takes
-// the other end, the addresses and the routes with it.
-Result<void> del(const cni::Request& request) {
-  FirstError outcome;
-  outcome.note(releaseAddresses(request));
-  outcome.note(removeVeth(request));
-  outcome.note(removeHostFirewall(request));
-  return std::move(outcome).take();
 }
 
 /// The host's routes to the container; the pair may have been made by the reference plugin, under
@@ -227,7 +218,7 @@ Result<void> status(const cni::Request& request) {
 const cni::Plugin kPtp{.name = "ptp",
                        .oldest = cni::Version::k010,
                        .add = add,
-                       .del = del,
+                       .del = removeAttachment,
                        .check = check,
                        .gc = gc,
                        .status = status};

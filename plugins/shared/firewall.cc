@@ -38,8 +38,7 @@ Result<void> ensureHostFirewall(const cni::Request& request, const HostFirewall&
   return {};
 }
 
-Result<void> removeHostFirewall(const cni::Request& request) {
-  nft::Connection nft = TRY(nft::Connection::open());
+Result<void> removeHostFirewall(nft::Connection& nft, const cni::Request& request) {
   FirstError outcome;
   outcome.note(hostfw::removeMasquerade(nft, ownerOf(request)).context("remove masquerade"));
   outcome.note(

@@ -5,6 +5,7 @@
 #include "base/mac.h"
 #include "base/result.h"
 #include "cni/plugin.h"
+#include "netlink/nft.h"
 
 namespace culvert::plugins {
 
@@ -19,7 +20,7 @@ Result<void> ensureHostFirewall(const cni::Request& request, const HostFirewall&
                                 const MacAddress& containerMac);
 
 /// Whatever the attachment has there; nothing at all is success.
-Result<void> removeHostFirewall(const cni::Request& request);
+Result<void> removeHostFirewall(nft::Connection& nft, const cni::Request& request);
 
 /// CHECK: kCheckFailed if something wanted is missing.
 Result<void> verifyHostFirewall(const cni::Request& request, const HostFirewall& wanted,

@@ -65,10 +65,10 @@ Result<void> refuseExisting(Sandbox& sandbox, Rtnl& host, const cni::Request& re
   return refuseLink(host.findLink(hostfw::hostVethName(ownerOf(request))), request.ifName);
 }
 
-Result<void> removeVeth(const cni::Request& request) {
+Result<void> removeVeth(const cni::Request& request, const std::vector<int>& held) {
   Rtnl host = TRY(Rtnl::open());
   const auto link = host.findLink(hostfw::hostVethName(ownerOf(request)));
-  if (link) return ignoreNotFound(host.removeLinkDetached(link->index));
+  if (link) return ignoreNotFound(host.removeLinkDetached(link->index, held));
   if (link.error().code != Errc::kNotFound) return link.error();
   return removeContainerEnd(request);
 }

@@ -32,8 +32,8 @@ Result<void> refuseExisting(Sandbox& sandbox, netlink::Rtnl& host, const cni::Re
 
 /// Removes the attachment's veth pair by the host end's name, which follows from the request
 /// alone; failing that, by the container's end (pairs that the reference plugins made). Success if
-/// there is neither.
-Result<void> removeVeth(const cni::Request& request);
+/// there is neither. `held`: as in Rtnl::removeLinkDetached().
+Result<void> removeVeth(const cni::Request& request, const std::vector<int>& held = {});
 
 /// DEL of the IPAM plugin that the configuration names, if it names one. Nothing else of the
 /// configuration matters: what was added is removed even after it became invalid.
