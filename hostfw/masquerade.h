@@ -31,7 +31,9 @@ Result<void> ensureMasquerade(nft::Connection& nft, const Owner& owner,
                               const std::vector<IpPrefix>& addresses);
 
 /// Forgets all addresses of `owner`, but none that another owner has taken over; and the table
-/// with the last element in it. No table, no element: success.
+/// with the last element in it. No table, no element: success. On DEL, call it before the link is
+/// deleted: the kernel destroys in the background what was removed, and ending the process sooner
+/// than that waits for it (milliseconds).
 Result<void> removeMasquerade(nft::Connection& nft, const Owner& owner);
 
 /// The addresses masqueraded for `owner`, sorted; none if there is no table. For CHECK.

@@ -15,7 +15,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 using testing::SizeIs;
 using testnet::addr;
 using testnet::newNamespace;
@@ -84,6 +83,16 @@ TEST_F(MasqueradeTest, TheTableStaysWhileAnybodyIsInIt) {
   remove(kOther);
   EXPECT_THAT(find(kB), SizeIs(1));
   remove(kB);
+  EXPECT_THAT(tables(), IsEmpty());
+}
+
+TEST_F(MasqueradeTest, AnyPrefixLengthIsAPrefixLength) {
+  for (const char* text : {"10.1.0.2/0", "10.1.0.2/1", "10.1.0.2/32", "fd00::1/0", "fd00::1/127"}) {
+    ensure(kA, {prefix(text)});
+    EXPECT_THAT(find(kA), ElementsAre(prefix(text)));
+    runCommand("nft list ruleset");
+  }
+  remove(kA);
   EXPECT_THAT(tables(), IsEmpty());
 }
 
@@ -198,6 +207,7 @@ TEST_F(MasqueradeTest, ParallelAddsAndRemovalsLeaveNothingAndLoseNothing) {
   constexpr int kThreads = 16;
   constexpr int kEach = 25;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([this, t] {
       auto nft = nft::Connection::openIn(host_).value();

@@ -67,6 +67,7 @@ bool belongsTo(const Element& element, const OwnerHash& owner) {
 Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& elements,
                           Removal& removal) {
   std::vector<nft::Connection::ElementQuery> queries;
+  queries.reserve(elements.size());
   for (const auto& [set, element] : elements)
     queries.push_back({set, element.key});
   const auto found = TRY(nft.findElements(queries));
@@ -78,6 +79,7 @@ Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& eleme
 
 Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements) {
   std::vector<nft::Set> sets;
+  sets.reserve(elements.size());
   for (const auto& [set, element] : elements)
     sets.push_back(set);
   const auto exist = TRY(nft.findSets(sets));

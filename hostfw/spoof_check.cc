@@ -1,5 +1,7 @@
 #include "hostfw/spoof_check.h"
 
+#include <net/if.h>
+
 #include <optional>
 
 #include "hostfw/owned_table.h"
@@ -72,6 +74,9 @@ Result<void> replaceGuard(nft::Connection& nft, const std::string& ifName,
 
 Result<void> ensureSpoofCheck(nft::Connection& nft, const Owner& owner,
                               const std::string& hostIfName, const MacAddress& mac) {
+  if (hostIfName.empty() || hostIfName.size() >= IFNAMSIZ) {
+    return makeError(Errc::kInvalidConfig, "'" + hostIfName + "' cannot be an interface's name");
+  }
   // Nearly always the frame is there and the elements are not: try that first.
   const std::vector<Placed> elements = elementsFor(owner, hostIfName, mac);
   const std::string doing = "guard " + hostIfName;

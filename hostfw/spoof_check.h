@@ -17,7 +17,8 @@
 namespace culvert::hostfw {
 
 /// Allows only `mac` as source on `hostIfName`, for `owner`; replaces what was there for that
-/// interface. `hostIfName` is 1..15 bytes and need not exist yet.
+/// interface. `hostIfName` has 1 to 15 bytes (else kInvalidConfig) and need not exist
+/// yet.
 Result<void> ensureSpoofCheck(nft::Connection& nft, const Owner& owner,
                               const std::string& hostIfName, const MacAddress& mac);
 

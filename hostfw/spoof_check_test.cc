@@ -65,6 +65,12 @@ TEST_F(SpoofCheckTest, AGuardComesAndGoesAndSoDoesTheTable) {
   remove(kA, "veth-a");
 }
 
+TEST_F(SpoofCheckTest, NamesThatNoInterfaceCanHaveAreRefused) {
+  for (const char* name : {"", "veth0123456789ab"})
+    EXPECT_EQ(ensureSpoofCheck(nft_, kA, name, kMac).error().code, Errc::kInvalidConfig);
+  EXPECT_THAT(tables(), IsEmpty());
+}
+
 TEST_F(SpoofCheckTest, NftPrintsTheTableAsWeDrawIt) {
   ensure(kA, "veth-a", kMac);
   const std::string text = runCommand("nft list table bridge culvert_cni");

@@ -17,7 +17,7 @@ using netlink::Reply;
 /// Socket numbers its own requests from 1; batches keep out of its way.
 constexpr std::uint32_t kFirstSequence = 0x80000000;
 /// The kernel's default (net.core.wmem_default) is enough up to here.
-constexpr std::size_t kDefaultSendBytes = 128 * 1024;
+constexpr std::size_t kDefaultSendBytes = std::size_t{128} * 1024;
 
 /// What the kernel says about one message of a batch.
 struct Outcome {
@@ -75,33 +75,41 @@ Error toError(const Transaction& transaction, const Batch& batch, const Outcome&
   return error;
 }
 
-/// Reads what the kernel has said about the batch: it said all of it before send returned. The
-/// first message that failed counts; an error of the batch as a whole carries begin's number.
+/// What the kernel has said about the batch so far.
+struct Outcomes {
+  std::optional<Outcome> failure;  // of the first message that failed
+  bool complete = false;           // the last message has been answered
+
+  void note(const Batch& batch, const Reply& reply) {
+    const auto outcome = parseOutcome(reply);
+    const std::uint32_t last = batch.lastSequence();
+    // Whatever answers an earlier batch is not ours.
+    if (!outcome || outcome->sequence - batch.beginSequence > last - batch.beginSequence) return;
+    if (outcome->error != 0 && !failure) failure = outcome;
+    if (outcome->sequence == last) complete = true;
+  }
+};
+
+/// The kernel says everything before send returns. The first message that failed counts; an error
+/// of the batch as a whole carries begin's number, and then nothing may follow.
 Result<void> readOutcomes(netlink::Socket& socket, const Transaction& transaction,
                           const Batch& batch) {
-  std::optional<Outcome> failure;
+  Outcomes outcomes;
   bool overrun = false;
-  for (;;) {
+  while (!outcomes.complete) {
     auto replies = socket.receiveRaw(0);
-    if (!replies) {
-      if (replies.error().sysErrno == ENOBUFS && !overrun) {  // acks were dropped, not all of them
-        overrun = true;
-        continue;
-      }
-      if (failure) return toError(transaction, batch, *failure);
-      return std::move(replies).error().wrap("nft: transaction");
+    const bool isFirstOverrun = !replies && replies.error().sysErrno == ENOBUFS && !overrun;
+    if (isFirstOverrun) {  // later errors were dropped, the first ones are still to be read
+      overrun = true;
+      continue;
     }
-    for (const Reply& reply : *replies) {
-      const auto outcome = parseOutcome(reply);
-      const std::uint32_t last = batch.lastSequence();
-      if (!outcome || outcome->sequence - batch.beginSequence > last - batch.beginSequence)
-        continue;
-      if (outcome->error != 0 && !failure) failure = outcome;
-      if (outcome->sequence != last) continue;
-      if (failure) return toError(transaction, batch, *failure);
-      return {};
-    }
+    if (!replies && !outcomes.failure) return std::move(replies).error().wrap("nft: transaction");
+    if (!replies) break;
+    for (const Reply& reply : *replies)
+      outcomes.note(batch, reply);
   }
+  if (outcomes.failure) return toError(transaction, batch, *outcomes.failure);
+  return {};
 }
 
 }  // namespace

@@ -23,12 +23,12 @@ enum class Needs : std::uint8_t { kNothing, kEther, kIp, kIp6, kTcp, kUdp };
 /// Something a rule can read: a constant of the namespaces below.
 struct Field {
   enum class Source : std::uint8_t { kMeta, kPayload, kCt };
-  const char* text;  // as nft writes it
-  Source source;
-  std::uint8_t selector;  // NFT_META_*, NFT_CT_*, or NFT_PAYLOAD_*_HEADER
-  std::uint8_t offset;    // bytes into the header; payload only
-  DataType type;
-  Needs needs;
+  const char* text = "";  // as nft writes it
+  Source source = Source::kMeta;
+  std::uint8_t selector = 0;  // NFT_META_*, NFT_CT_*, or NFT_PAYLOAD_*_HEADER
+  std::uint8_t offset = 0;    // bytes into the header; payload only
+  DataType type = DataType::kMark;
+  Needs needs = Needs::kNothing;
 };
 
 namespace meta {
@@ -145,7 +145,7 @@ struct Counter {};
 /// `meta mark set 0x10`, `ct mark set 0x10`: `field` is meta::kMark or ct::kMark.
 struct SetMark {
   Field field;
-  std::uint32_t mark;
+  std::uint32_t mark = 0;
 };
 
 struct Masquerade {
@@ -157,7 +157,7 @@ struct Masquerade {
 /// transport before.
 struct Nat {
   enum class Kind : std::uint8_t { kSource = NFT_NAT_SNAT, kDestination = NFT_NAT_DNAT };
-  Kind kind;
+  Kind kind = Kind::kSource;
   IpAddress address;
   std::optional<std::uint16_t> port = {};
 };

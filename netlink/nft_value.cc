@@ -19,7 +19,7 @@ std::size_t padded(std::size_t size) {
 
 std::string hex32(std::uint32_t number) {
   char text[sizeof "0x12345678"];
-  std::snprintf(text, sizeof text, "0x%08x", number);
+  (void)std::snprintf(text, sizeof text, "0x%08x", number);
   return text;
 }
 
