@@ -92,7 +92,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                    .readConfig = [&]() -> Result<std::string> {
                      return std::string(fuzz::asText(data + 1, size - 1));
                    },
-                   .out = [&](const std::string& text) { out += text; },
+                   .out =
+                       [&](const std::string& text) {
+                         out += text;
+                         return Result<void>();
+                       },
                    .err = [](const std::string&) {}};
   const int status = cni::dispatch(kEveryPlugin, io);
   check(status == 0 || status == 1, "exit status", out);
