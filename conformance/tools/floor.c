@@ -47,9 +47,15 @@ static struct rtattr* put(int type, const void* value, size_t length) {
   return a;
 }
 
-static void put_string(int type, const char* text) { put(type, text, strlen(text) + 1); }
-static void put_u32(int type, uint32_t value) { put(type, &value, sizeof value); }
-static void end(struct rtattr* nest) { nest->rta_len = message.bytes + message.header.nlmsg_len - (char*)nest; }
+static void put_string(int type, const char* text) {
+  put(type, text, strlen(text) + 1);
+}
+static void put_u32(int type, uint32_t value) {
+  put(type, &value, sizeof value);
+}
+static void end(struct rtattr* nest) {
+  nest->rta_len = message.bytes + message.header.nlmsg_len - (char*)nest;
+}
 
 static int open_socket(void) {
   const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
@@ -102,8 +108,11 @@ static void add_address(int fd, int index, struct in_addr address, int prefix) {
 
 /* ip route add default via GATEWAY dev INDEX */
 static void add_default_route(int fd, int index, struct in_addr gateway) {
-  struct rtmsg route = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_BOOT,
-                        .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST};
+  struct rtmsg route = {.rtm_family = AF_INET,
+                        .rtm_table = RT_TABLE_MAIN,
+                        .rtm_protocol = RTPROT_BOOT,
+                        .rtm_scope = RT_SCOPE_UNIVERSE,
+                        .rtm_type = RTN_UNICAST};
   begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route, sizeof route);
   put(RTA_GATEWAY, &gateway, sizeof gateway);
   put_u32(RTA_OIF, index);
@@ -117,7 +126,8 @@ static int add(char** argv) {
   char* slash = strchr(text, '/');
   if (slash == NULL) return 2;
   *slash = 0;
-  if (inet_pton(AF_INET, text, &address) != 1 || inet_pton(AF_INET, argv[5], &gateway) != 1) return 2;
+  if (inet_pton(AF_INET, text, &address) != 1 || inet_pton(AF_INET, argv[5], &gateway) != 1)
+    return 2;
 
   const int netns = open(argv[0], O_RDONLY | O_CLOEXEC);
   if (netns < 0) fail("open netns");
@@ -145,6 +155,8 @@ static int del(const char* name) {
 int main(int argc, char** argv) {
   if (argc == 8 && strcmp(argv[1], "add") == 0) return add(argv + 2);
   if (argc == 3 && strcmp(argv[1], "del") == 0) return del(argv[2]);
-  fprintf(stderr, "usage: floor add NETNS IFNAME HOSTVETH BRIDGE ADDRESS/PREFIX GATEWAY | floor del HOSTVETH\n");
+  fprintf(stderr,
+          "usage: floor add NETNS IFNAME HOSTVETH BRIDGE ADDRESS/PREFIX GATEWAY | floor del "
+          "HOSTVETH\n");
   return 2;
 }

@@ -63,9 +63,12 @@ int main(int argc, char** argv) {
   const char* report = NULL;
   int option;
   while ((option = getopt(argc, argv, "+1o:")) != -1) {
-    if (option == '1') only_one = 1;
-    else if (option == 'o') report = optarg;
-    else usage();
+    if (option == '1')
+      only_one = 1;
+    else if (option == 'o')
+      report = optarg;
+    else
+      usage();
   }
   if (argc - optind < 2) usage();
   const long limit = strtol(argv[optind], NULL, 10);
@@ -85,8 +88,8 @@ int main(int argc, char** argv) {
 
   int status = 0;
   waitpid(first, &status, 0);
-  const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
-                       PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+  const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                       PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
   if (ptrace(PTRACE_SETOPTIONS, first, 0, options) < 0) {
     perror("killat: PTRACE_SETOPTIONS");
     kill(first, SIGKILL);
@@ -121,8 +124,10 @@ int main(int argc, char** argv) {
         killed = 1;
         killed_number = number;
         killed_pid = pid;
-        if (only_one) kill(pid, SIGKILL);
-        else kill_all();
+        if (only_one)
+          kill(pid, SIGKILL);
+        else
+          kill_all();
       }
     } else if (event == 0 && sig != SIGSTOP && sig != SIGTRAP) {
       deliver = sig;
@@ -134,8 +139,10 @@ int main(int argc, char** argv) {
   if (report != NULL) {
     FILE* out = fopen(report, "w");
     if (out != NULL) {
-      if (killed) fprintf(out, "killed %ld %llu %d\n", limit, killed_number, (int)killed_pid);
-      else fprintf(out, "ended %ld %d\n", count, first_status);
+      if (killed)
+        fprintf(out, "killed %ld %llu %d\n", limit, killed_number, (int)killed_pid);
+      else
+        fprintf(out, "ended %ld %d\n", count, first_status);
       fclose(out);
     }
   }

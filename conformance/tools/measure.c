@@ -6,8 +6,8 @@
  *   exit-code  wall-ns  cpu-ns  maxrss-KiB  all-ns
  * wall: from fork to the command's exit. cpu: user and system time of the command and of all its
  * descendants, also those it left running (this process is their subreaper). all: until the last of
- * them has ended. A plain fork, so that maxrss begins from this process's few pages: after vfork, or
- * from a large interpreter, the kernel would report the parent's.
+ * them has ended. A plain fork, so that maxrss begins from this process's few pages: after vfork,
+ * or from a large interpreter, the kernel would report the parent's.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -58,9 +58,11 @@ int main(int argc, char** argv) {
     const long long ended = now();
     const long rss = usage.ru_maxrss;
     long long spent = cpu(&usage);
-    while (wait4(-1, NULL, 0, &usage) > 0) spent += cpu(&usage);
-    printf("%d %lld %lld %ld %lld\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-           ended - began, spent, rss, now() - began);
+    while (wait4(-1, NULL, 0, &usage) > 0)
+      spent += cpu(&usage);
+    printf("%d %lld %lld %ld %lld\n",
+           WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), ended - began, spent,
+           rss, now() - began);
   }
   return 0;
 }
