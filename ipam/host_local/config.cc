@@ -237,8 +237,11 @@ Result<HostLocalConfig> parse(const cni::Request& request, Runtime runtimeConfig
   config.sets = readRanges(ipam, runtime, request.version);
   config.routes = cni::readRoutes(ipam, "routes");
   config.resolvConf = readPath(ipam, "resolvConf");
+  // The runtime's business (CNI 1.1.0 section 3): whatever else stands there is none of ours.
+  cni::Problems ignored;
   const bool comeLater =
-      runtimeConfig == Runtime::kAbsent && reader.object("capabilities").boolean("ipRanges");
+      runtimeConfig == Runtime::kAbsent &&
+      ConfigReader(*request.config, "", ignored).object("capabilities").boolean("ipRanges");
   if (!reader.has("ipam")) {
     problems.add("ipam", "IPAM config missing 'ipam' key");
   } else if (config.sets.empty() && !comeLater) {

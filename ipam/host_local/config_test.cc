@@ -202,6 +202,8 @@ TEST(HostLocalConfig, StatusWaitsForTheRuntimesRanges) {
   };
   EXPECT_TRUE(parseForStatus(request(R"({"capabilities": {"ipRanges": true}, "ipam": {}})")));
   EXPECT_FALSE(parseForStatus(request(R"({"ipam": {}})")));
+  EXPECT_TRUE(parseForStatus(
+      request(R"({"capabilities": {"ipRanges": ["x"]}, "ipam": {"subnet": "10.0.0.0/24"}})")));
   EXPECT_FALSE(parse(R"({"capabilities": {"ipRanges": true}, "ipam": {}})")) << "ADD has them";
 }
 
