@@ -175,13 +175,11 @@ Result<void> check(const cni::Request& request) {
 Result<void> gc(const cni::Request& request) {
   const BridgeConfig config = TRY(parseBridgeConfig(request));
   FirstError outcome;
-  const auto ipam = findIpam(config, request);
-  outcome.note(ipam ? (*ipam ? (*ipam)->gc(request) : Result<void>()) : Result<void>(ipam.error()));
-  if (!request.validAttachments) return std::move(outcome).take();
-  Rtnl host = TRY(Rtnl::open());
-  outcome.note(collectLinks(host, request));
-  outcome.note(collectHostFirewall(request));
-  if (request.validAttachments->empty()) outcome.note(collectBridge(host, config, request.network));
+  outcome.note(collectAttachments(request, config.ipamType));
+  if (request.validAttachments && request.validAttachments->empty()) {
+    Rtnl host = TRY(Rtnl::open());
+    outcome.note(collectBridge(host, config, request.network));
+  }
   return std::move(outcome).take();
 }
 

@@ -183,14 +183,7 @@ Result<void> check(const cni::Request& request) {
 
 Result<void> gc(const cni::Request& request) {
   const PtpConfig config = TRY(parsePtpConfig(request));
-  FirstError outcome;
-  const auto ipam = ipam::Delegate::find(config.ipamType, request);
-  outcome.note(ipam ? ipam->gc(request) : Result<void>(ipam.error()));
-  if (!request.validAttachments) return std::move(outcome).take();
-  Rtnl host = TRY(Rtnl::open());
-  outcome.note(collectLinks(host, request));
-  outcome.note(collectHostFirewall(request));
-  return std::move(outcome).take();
+  return collectAttachments(request, config.ipamType);
 }
 
 /// Whether the network has pairs on this host; looked at only if forwarding is off.

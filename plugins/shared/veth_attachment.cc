@@ -1,5 +1,6 @@
 #include "plugins/shared/veth_attachment.h"
 
+#include "ipam/delegate.h"
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/sandbox.h"
 
@@ -14,6 +15,19 @@ Result<void> removeAttachment(const cni::Request& request) {
   outcome.note(removeVeth(request, held.value_or(std::vector<int>())));
   outcome.note(releaseAddresses(request));
   if (nft) outcome.note(removeHostFirewall(*nft, request));
+  return std::move(outcome).take();
+}
+
+Result<void> collectAttachments(const cni::Request& request, const std::string& ipamType) {
+  FirstError outcome;
+  if (!ipamType.empty()) {
+    const auto ipam = ipam::Delegate::find(ipamType, request);
+    outcome.note(ipam ? ipam->gc(request) : Result<void>(ipam.error()));
+  }
+  if (!request.validAttachments) return std::move(outcome).take();
+  netlink::Rtnl host = TRY(netlink::Rtnl::open());
+  outcome.note(collectLinks(host, request));
+  outcome.note(collectHostFirewall(request));
   return std::move(outcome).take();
 }
 
