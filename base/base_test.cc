@@ -126,5 +126,19 @@ TEST(NetNsTest, OnlyNetworkNamespacesAreOpened) {
   EXPECT_TRUE(NetNs::open("/proc/self/ns/net")->sameAs(*NetNs::current()));
 }
 
+TEST(File, ReplaceMakesTheContentWholeAndPrivate) {
+  const std::string folder = ::testing::TempDir() + "culvert-file-test";
+  ASSERT_TRUE(ensureDirectory(folder, 0700));
+  const std::string path = folder + "/record";
+  ASSERT_TRUE(replaceFile(path, "first", 0600));
+  ASSERT_TRUE(replaceFile(path + ".new", "left by a crash", 0600));
+  ASSERT_TRUE(replaceFile(path, "second", 0600));
+  EXPECT_EQ(readFile(path, 100).value(), "second");
+  EXPECT_EQ(readFile(path + ".new", 100).error().code, Errc::kNotFound);
+  ASSERT_TRUE(removeFile(path));
+  EXPECT_TRUE(removeFile(path)) << "twice is fine";
+  EXPECT_EQ(readFile(path, 100).error().code, Errc::kNotFound);
+}
+
 }  // namespace
 }  // namespace culvert

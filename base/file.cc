@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdio>
 
 namespace culvert {
 
@@ -37,6 +38,24 @@ Result<void> writeAll(int fd, std::string_view data) {
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return fromErrno(errno, "write");
     data.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Result<void> replaceFile(const std::string& path, std::string_view data, unsigned mode) {
+  const std::string unfinished = path + ".new";
+  (void)::unlink(unfinished.c_str());
+  const UniqueFd fd(
+      ::open(unfinished.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) return fromErrno(errno, "create " + unfinished);
+  TRY(writeAll(fd.get(), data).context(unfinished));
+  if (::rename(unfinished.c_str(), path.c_str()) != 0) return fromErrno(errno, "replace " + path);
+  return {};
+}
+
+Result<void> removeFile(const std::string& path) {
+  for (const std::string& file : {path, path + ".new"}) {
+    if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fromErrno(errno, "remove " + file);
   }
   return {};
 }

@@ -18,6 +18,14 @@ Result<std::string> readFile(const std::string& path, std::size_t maxBytes);
 /// All of `data`, however many writes it takes.
 Result<void> writeAll(int fd, std::string_view data);
 
+/// Makes `data` the content of `path`, whole or not at all: written beside it as `path`.new (which
+/// a crash may leave, and the next call replaces), then renamed. A symbolic link at `path` is
+/// replaced, not followed.
+Result<void> replaceFile(const std::string& path, std::string_view data, unsigned mode);
+
+/// Removes `path`, and `path`.new. None there is success.
+Result<void> removeFile(const std::string& path);
+
 /// Creates `path` and its missing parents with `mode`. An existing directory is success.
 Result<void> ensureDirectory(const std::string& path, unsigned mode);
 

@@ -27,6 +27,10 @@ class NetNs {
     return device_ == other.device_ && inode_ == other.inode_;
   }
 
+  /// st_dev and st_ino, by which it can be recognised later.
+  unsigned long device() const noexcept { return device_; }
+  unsigned long inode() const noexcept { return inode_; }
+
   /// Runs `body` on this thread inside the namespace and always comes back. If the way back is
   /// barred the process aborts: carrying on in the wrong namespace would program the wrong host.
   /// Daemons call this only from a helper thread, never from the event loop.

@@ -20,6 +20,7 @@ enum class Errc {
   kInvalidConfig,        // 7: the operator's configuration is wrong
   kInvalidNetns,         // 8: as libcni's skel uses it
   kTryAgain,             // 11: EBUSY, EAGAIN, a lock held too long, an interrupted dump
+  kConflict,             // 11: the object changed since it was read (compare and swap)
   kNotAvailable,         // 50: STATUS, cannot serve ADD
   kLimited,              // 51: STATUS, and existing containers may have limited connectivity
   kNotFound,             // 5: ENOENT, ENODEV, ESRCH: fine for DEL, fatal for CHECK

@@ -65,12 +65,22 @@ void ConfigReader::wrongType(std::string_view key, const json& value,
   problems_->add(pathOf(key), shown(value) + " is not " + std::string(wanted));
 }
 
+bool ConfigReader::isString(std::string_view key) const {
+  const json* value = find(key);
+  return value != nullptr && value->is_string();
+}
+
 std::string ConfigReader::string(std::string_view key, std::string fallback) const {
   const json* value = find(key);
   if (value == nullptr) return fallback;
   if (value->is_string()) return value->get<std::string>();
   wrongType(key, *value, "a string");
   return fallback;
+}
+
+std::string ConfigReader::stringOrInteger(std::string_view key) const {
+  const json* value = find(key);
+  return value != nullptr && value->is_number_integer() ? value->dump() : string(key);
 }
 
 bool ConfigReader::boolean(std::string_view key, bool fallback) const {
@@ -114,6 +124,24 @@ std::vector<std::string> ConfigReader::strings(std::string_view key) const {
   return list;
 }
 
+std::map<std::string, std::string> ConfigReader::stringMap(std::string_view key) const {
+  std::map<std::string, std::string> map;
+  const json* value = find(key);
+  if (value == nullptr) return map;
+  if (!value->is_object()) {
+    wrongType(key, *value, "an object of strings");
+    return map;
+  }
+  for (const auto& [name, item] : value->items()) {
+    if (item.is_string()) {
+      map[name] = item.get<std::string>();
+    } else {
+      wrongType(std::string(key) + "." + name, item, "a string");
+    }
+  }
+  return map;
+}
+
 std::optional<IpAddress> ConfigReader::address(std::string_view key) const {
   const std::string text = string(key);
   if (text.empty()) return std::nullopt;
@@ -139,6 +167,12 @@ std::optional<MacAddress> ConfigReader::mac(std::string_view key) const {
     return std::nullopt;
   }
   return parsed;
+}
+
+const json& ConfigReader::raw(std::string_view key) const {
+  static const json kNull;
+  const json* value = find(key);
+  return value == nullptr ? kNull : *value;
 }
 
 ConfigReader ConfigReader::object(std::string_view key) const {

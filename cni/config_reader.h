@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -38,15 +39,22 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& value, std::string path, Problems& problems);
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
+  bool isString(std::string_view key) const;
   std::string string(std::string_view key, std::string fallback = {}) const;
+  /// A string, or an integer in decimal.
+  std::string stringOrInteger(std::string_view key) const;
   bool boolean(std::string_view key, bool fallback = false) const;
   std::optional<std::int64_t> integer(std::string_view key, std::int64_t min,
                                       std::int64_t max) const;
   std::vector<std::string> strings(std::string_view key) const;
+  /// An object whose values are all strings.
+  std::map<std::string, std::string> stringMap(std::string_view key) const;
   std::optional<IpAddress> address(std::string_view key) const;
   /// CIDR notation, host bits allowed.
   std::optional<IpPrefix> prefix(std::string_view key) const;
   std::optional<MacAddress> mac(std::string_view key) const;
+  /// The value as it stands; null if absent.
+  const nlohmann::json& raw(std::string_view key) const;
   /// An empty object if absent.
   ConfigReader object(std::string_view key) const;
   std::vector<ConfigReader> objects(std::string_view key) const;

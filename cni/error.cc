@@ -23,6 +23,7 @@ int wireCode(const Error& error) {
     case Errc::kInvalidNetns:
       return 8;
     case Errc::kTryAgain:
+    case Errc::kConflict:
       return 11;
     case Errc::kNotAvailable:
       return 50;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -35,21 +36,41 @@ Result<Pipe> openPipe() {
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-/// The environment with CNI_COMMAND replaced.
-std::vector<std::string> environmentFor(Command command) {
+std::string joinPath(const std::vector<std::string>& directories) {
+  std::string joined;
+  for (const std::string& directory : directories)
+    joined += (joined.empty() ? "" : ":") + directory;
+  return joined;
+}
+
+/// The inherited environment, with the protocol's variables as the request has them: it need not be
+/// the one that this process was called with (several networks for one container).
+std::vector<std::string> environmentFor(Command command, const Request& request) {
+  const std::array<std::pair<std::string_view, std::string>, 6> ours{{
+      {"CNI_COMMAND=", std::string(commandText(command))},
+      {"CNI_CONTAINERID=", request.containerId},
+      {"CNI_NETNS=", request.netnsPath},
+      {"CNI_IFNAME=", request.ifName},
+      {"CNI_ARGS=", request.args},
+      {"CNI_PATH=", joinPath(request.pluginPath)},
+  }};
   std::vector<std::string> variables;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view variable = *entry;
-    if (variable.substr(0, 12) != "CNI_COMMAND=") variables.emplace_back(variable);
+    const bool replaced = std::any_of(
+        ours.begin(), ours.end(), [&](const auto& own) { return variable.starts_with(own.first); });
+    if (!replaced) variables.emplace_back(variable);
   }
-  variables.push_back("CNI_COMMAND=" + std::string(commandText(command)));
+  for (const auto& [name, value] : ours) {
+    if (!value.empty()) variables.push_back(std::string(name) + value);
+  }
   return variables;
 }
 
 /// Starts `path` with the two pipe ends as stdin and stdout. A file that somebody still writes
 /// (ETXTBSY: the plugin is being installed) is tried again for some seconds.
-Result<pid_t> spawn(const std::string& path, Command command, int input, int output) {
-  std::vector<std::string> variables = environmentFor(command);
+Result<pid_t> spawn(const std::string& path, std::vector<std::string> variables, int input,
+                    int output) {
   std::vector<char*> pointers;
   for (std::string& variable : variables)
     pointers.push_back(variable.data());
@@ -120,6 +141,13 @@ Result<int> awaitExit(pid_t child) {
 
 }  // namespace
 
+bool isThisExecutable(const std::string& path) {
+  struct stat self {};
+  struct stat other {};
+  return ::stat("/proc/self/exe", &self) == 0 && ::stat(path.c_str(), &other) == 0 &&
+         self.st_dev == other.st_dev && self.st_ino == other.st_ino;
+}
+
 Result<std::string> findPlugin(const std::string& type, const Request& request) {
   if (type.empty()) return makeError(Errc::kInvalidConfig, "no plugin name provided");
   if (type.find('/') != std::string::npos || type == "." || type == "..") {
@@ -142,7 +170,8 @@ Result<std::string> executePlugin(const std::string& path, Command command,
   ::signal(SIGPIPE, SIG_IGN);  // a plugin may close its stdin early
   Pipe in = TRY(openPipe());
   Pipe out = TRY(openPipe());
-  const pid_t child = TRY(spawn(path, command, in.read.get(), out.write.get()));
+  const pid_t child =
+      TRY(spawn(path, environmentFor(command, request), in.read.get(), out.write.get()));
   in.read = UniqueFd();
   out.write = UniqueFd();
   Result<std::string> output = exchange(in, out, request.rawConfig);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "hostfw/inet_table.h"
 #include "hostfw/masquerade_table.h"
 #include "hostfw/owned_table.h"
 
@@ -11,7 +12,6 @@ namespace {
 
 using masquerade::kFamilies;
 using masquerade::Lengths;
-using masquerade::ownerKey;
 using masquerade::ownerMap;
 using masquerade::sourceSet;
 using masquerade::subnetKey;
@@ -20,10 +20,7 @@ using nft::Element;
 using nft::Transaction;
 
 OwnedTable ownedTable() {
-  return {masquerade::table(),
-          {masquerade::postrouting().name, masquerade::familyChain(Family::kV4).name,
-           masquerade::familyChain(Family::kV6).name},
-          ownerMap(Family::kV4)};
+  return inetOwned(ownerMap(Family::kV4));
 }
 
 /// What the owner map has for `owner`, as numbered there.
@@ -191,7 +188,7 @@ Result<std::vector<IpPrefix>> findMasquerade(nft::Connection& nft, const Owner& 
 Result<std::size_t> collectMasquerade(nft::Connection& nft, const std::string& network,
                                       const std::set<Attachment>& valid) {
   return collectInvalid(nft, ownedTable(), network, valid,
-                        {sourceSet(Family::kV4), sourceSet(Family::kV6)})
+                        {sourceSet(Family::kV4), sourceSet(Family::kV6)}, masquerade::isSetName)
       .context("collect the masquerading of network " + network);
 }
 

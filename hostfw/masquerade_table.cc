@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "hostfw/inet_table.h"
+
 namespace culvert::hostfw::masquerade {
 namespace {
 
@@ -28,17 +30,10 @@ nft::Rule subnetRule(Family family, std::uint8_t length) {
            nft::returnVerdict()}};
 }
 
-/// Eight hex digits, so that nft prints them as they are.
-Value hexMark(const std::string& hex, std::size_t at) {
-  std::uint32_t mark = 0;
-  std::from_chars(hex.data() + at, hex.data() + at + 8, mark, 16);
-  return Value::mark(mark);
-}
-
 }  // namespace
 
 nft::Table table() {
-  return {nft::TableFamily::kInet, "culvert_cni"};
+  return inetTable();
 }
 
 nft::Chain postrouting() {
@@ -61,21 +56,19 @@ nft::Set subnetSet(Family family, std::uint8_t length) {
 }
 
 nft::Set ownerMap(Family family) {
-  return {
-      table(),
-      "owner_" + familyName(family),
-      {DataType::kMark, DataType::kMark, DataType::kMark, DataType::kMark, DataType::kInetService},
-      {nft::addressType(family), DataType::kInetService}};
+  return {table(),
+          "owner_" + familyName(family),
+          ownerKeyTypes(),
+          {nft::addressType(family), DataType::kInetService}};
+}
+
+bool isSetName(const std::string& name) {
+  const auto startsWith = [&](const char* prefix) { return name.rfind(prefix, 0) == 0; };
+  return startsWith("masq_") || startsWith("own_") || startsWith("owner_");
 }
 
 Value subnetKey(const IpPrefix& prefix) {
   return Value::concat({prefix.address(), prefix.network().address()});
-}
-
-Value ownerKey(const OwnerHash& owner, std::size_t number) {
-  return Value::concat({hexMark(owner.network, 0), hexMark(owner.network, 8),
-                        hexMark(owner.attachment, 0), hexMark(owner.attachment, 8),
-                        Value::port(static_cast<std::uint16_t>(number))});
 }
 
 Value ownerData(const IpPrefix& prefix) {

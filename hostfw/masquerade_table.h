@@ -34,10 +34,12 @@ nft::Set subnetSet(Family family, std::uint8_t length);
 nft::Set ownerMap(Family family);
 
 nft::Value subnetKey(const IpPrefix& prefix);
-nft::Value ownerKey(const OwnerHash& owner, std::size_t number);
 nft::Value ownerData(const IpPrefix& prefix);
 /// Absent if the element's data is not ownerData() of the family.
 std::optional<IpPrefix> parseOwnerData(Family family, const nft::Element& element);
+
+/// Whether a set of the table is one of these.
+bool isSetName(const std::string& name);
 
 /// The prefix lengths of which there are subnet sets.
 struct Lengths {

@@ -1,5 +1,9 @@
 #include "hostfw/owned_table.h"
 
+#include <charconv>
+
+#include "hostfw/inet_table.h"
+
 namespace culvert::hostfw {
 namespace {
 
@@ -10,47 +14,67 @@ Result<bool> hasOthers(nft::Connection& nft, const nft::Set& set, const Removal&
       set, [&](const Element& element) { return !removal.contains(set, element.key); });
 }
 
-/// Whether anything is left in the table but what is removed and what we create empty.
-Result<bool> isInUse(nft::Connection& nft, const OwnedTable& owned, const Removal& removal) {
-  // Almost always somebody else is in the index, and a look at it answers.
-  if (TRY(hasOthers(nft, owned.index, removal))) return true;
+/// Eight hex digits, so that nft prints them as they are.
+nft::Value hexMark(const std::string& hex, std::size_t at) {
+  std::uint32_t mark = 0;
+  std::from_chars(hex.data() + at, hex.data() + at + 8, mark, 16);
+  return nft::Value::mark(mark);
+}
+
+bool isNamed(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    if (pattern.back() != '*') return name == pattern;
+    return name.compare(0, pattern.size() - 1, pattern, 0, pattern.size() - 1) == 0;
+  });
+}
+
+/// The chains made for operators.
+Result<std::set<std::string>> listHooked(nft::Connection& nft, const OwnedTable& owned) {
+  std::set<std::string> names;
+  if (!owned.hooks) return names;
+  auto rules = nft.listRules(*owned.hooks);
+  if (!rules && rules.error().code == Errc::kNotFound) return names;
+  for (const auto& rule : TRY(std::move(rules)))
+    names.insert(rule.target);
+  return names;
+}
+
+Result<bool> hasForeignChain(nft::Connection& nft, const OwnedTable& owned) {
+  const auto hooked = TRY(listHooked(nft, owned));
   for (const nft::Chain& chain : TRY(nft.listChains(owned.table))) {
-    if (std::count(owned.chains.begin(), owned.chains.end(), chain.name) == 0) return true;
-  }
-  for (const nft::Set& set : TRY(nft.listSets(owned.table))) {
-    const bool isForeign = set.key.empty();
-    if (isForeign || TRY(hasOthers(nft, set, removal))) return true;
+    if (isNamed(chain.name, owned.chains)) continue;
+    const bool isEmptyHook = hooked.count(chain.name) != 0 && TRY(nft.listRules(chain)).empty();
+    if (!isEmptyHook) return true;
   }
   return false;
 }
 
-/// The owners that are not to stay.
-class Invalid {
- public:
-  Invalid(const std::string& network, const std::set<Attachment>& valid)
-      : network_(ownerHash({network, {}, {}}).network) {
-    for (const Attachment& attachment : valid)
-      valid_.insert(ownerHash({network, attachment.containerId, attachment.ifName}).attachment);
+/// Whether anything is left in the table but what is removed and what we create empty.
+Result<bool> isInUse(nft::Connection& nft, const OwnedTable& owned, const Removal& removal) {
+  // Almost always somebody else is in an index, and a look at it answers.
+  for (const nft::Set& index : owned.indexes) {
+    const auto others = hasOthers(nft, index, removal);
+    if (others && *others) return true;
+    if (!others && others.error().code != Errc::kNotFound) return others.error();
   }
-  bool owns(const Element& element) const {
-    const auto hash = parseOwnerTag(element.comment);
-    return hash && hash->network == network_ && valid_.count(hash->attachment) == 0;
+  if (TRY(hasForeignChain(nft, owned))) return true;
+  for (const nft::Set& set : TRY(nft.listSets(owned.table))) {
+    if (owned.localnet && set.name == owned.localnet->name) continue;
+    if (set.key.empty() || TRY(hasOthers(nft, set, removal))) return true;
   }
-
- private:
-  std::string network_;
-  std::set<std::string> valid_;
-};
+  return false;
+}
 
 using Candidates = std::vector<nft::Connection::ElementQuery>;
 
 Result<Candidates> listCandidates(nft::Connection& nft, const nft::Table& table,
-                                  const Invalid& invalid) {
+                                  const Invalid& invalid,
+                                  bool (*isMine)(const std::string& setName)) {
   Candidates candidates;
   auto sets = nft.listSets(table);
   if (!sets && sets.error().code == Errc::kNotFound) return candidates;
   for (const nft::Set& set : TRY(std::move(sets))) {
-    if (set.key.empty()) continue;
+    if (set.key.empty() || !isMine(set.name)) continue;
     for (const Element& element : TRY(nft.listElements(set))) {
       if (invalid.owns(element)) candidates.push_back({set, element.key});
     }
@@ -59,6 +83,29 @@ Result<Candidates> listCandidates(nft::Connection& nft, const nft::Table& table,
 }
 
 }  // namespace
+
+Invalid::Invalid(const std::string& network, const std::set<Attachment>& valid)
+    : network_(ownerHash({network, {}, {}}).network) {
+  for (const Attachment& attachment : valid)
+    valid_.insert(ownerHash({network, attachment.containerId, attachment.ifName}).attachment);
+}
+
+bool Invalid::owns(const Element& element) const {
+  const auto hash = parseOwnerTag(element.comment);
+  return hash && hash->network == network_ && valid_.count(hash->attachment) == 0;
+}
+
+nft::TypeList ownerKeyTypes() {
+  using nft::DataType;
+  return {DataType::kMark, DataType::kMark, DataType::kMark, DataType::kMark,
+          DataType::kInetService};
+}
+
+nft::Value ownerKey(const OwnerHash& owner, std::size_t number) {
+  return nft::Value::concat({hexMark(owner.network, 0), hexMark(owner.network, 8),
+                             hexMark(owner.attachment, 0), hexMark(owner.attachment, 8),
+                             nft::Value::port(static_cast<std::uint16_t>(number))});
+}
 
 bool belongsTo(const Element& element, const OwnerHash& owner) {
   return parseOwnerTag(element.comment) == owner;
@@ -77,11 +124,14 @@ Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& eleme
   return {};
 }
 
-Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements) {
+Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements,
+                            const std::vector<Placed>& shared) {
   std::vector<nft::Set> sets;
-  sets.reserve(elements.size());
-  for (const auto& [set, element] : elements)
-    sets.push_back(set);
+  for (const auto* list : {&elements, &shared}) {
+    for (const auto& [set, element] : *list) {
+      if (sets.empty() || sets.back() != set) sets.push_back(set);
+    }
+  }
   const auto exist = TRY(nft.findSets(sets));
   if (std::count(exist.begin(), exist.end(), false) != 0) return false;
   Removal occupants;
@@ -91,6 +141,8 @@ Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& ele
   nft::Transaction tx;
   for (const auto& [set, element] : elements)
     tx.create(set, element);
+  for (const auto& [set, element] : shared)
+    tx.add(set, element);
   const auto created = nft.commit(tx);
   if (created) return true;
   const Errc code = created.error().code;
@@ -108,16 +160,24 @@ Result<void> commitRemoval(nft::Connection& nft, const OwnedTable& owned, const 
   if (TRY(isInUse(nft, owned, removal))) return nft.commit(removal.transaction(), seen);
   nft::Transaction whole;
   whole.remove(owned.table);
-  return nft.commit(whole, seen);
+  if (!owned.localnet) return nft.commit(whole, seen);
+  // First the switch, then the filter; and back if somebody needs both after all.
+  const auto interfaces = TRY(localnet::disableAll(nft));
+  auto committed = nft.commit(whole, seen);
+  for (const std::string& name : interfaces) {
+    if (!committed) static_cast<void>(localnet::enable(name));
+  }
+  return committed;
 }
 
 Result<std::size_t> collectInvalid(nft::Connection& nft, const OwnedTable& owned,
                                    const std::string& network, const std::set<Attachment>& valid,
-                                   const std::vector<nft::Set>& counted) {
+                                   const std::vector<nft::Set>& counted,
+                                   bool (*isMine)(const std::string& setName)) {
   const Invalid invalid(network, valid);
   // Listing takes long enough for others to change something; looking again at what was found
   // does not, so only that must fit between two changes.
-  const Candidates candidates = TRY(listCandidates(nft, owned.table, invalid));
+  const Candidates candidates = TRY(listCandidates(nft, owned.table, invalid, isMine));
   if (candidates.empty()) return std::size_t{0};
   std::size_t count = 0;
   const auto attempt = [&](nft::Generation seen) -> Result<void> {

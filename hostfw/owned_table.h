@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 
 #include "base/result.h"
 #include "hostfw/owner.h"
+#include "hostfw/turn.h"
 #include "netlink/nft.h"
 
 /// What the tables of masquerade.cc and spoof_check.cc have in common: elements that say in their
@@ -20,12 +22,21 @@ namespace culvert::hostfw {
 
 struct OwnedTable {
   nft::Table table;
-  std::vector<std::string> chains;  // those we create
-  nft::Set index;                   // holds at least one element of nearly every owner
+  std::vector<std::string> chains;  // those we create; "x*" is all that begin with x
+  std::vector<nft::Set> indexes;    // hold at least one element of nearly every owner
+  /// What its rules jump to was made by us for operators to fill, and counts only if they have.
+  std::optional<nft::Chain> hooks = {};
+  /// Its elements belong to no owner, and what they tell of is undone when the table goes
+  /// (hostfw/inet_table.h).
+  std::optional<nft::Set> localnet = {};
 };
 
 /// Whether an element's comment is a tag of `owner`.
 bool belongsTo(const nft::Element& element, const OwnerHash& owner);
+
+/// The key of an index: the owner's hashes as four marks, and a number from 0 on.
+nft::TypeList ownerKeyTypes();
+nft::Value ownerKey(const OwnerHash& owner, std::size_t number);
 
 /// An element and where it belongs.
 struct Placed {
@@ -56,19 +67,34 @@ Result<void> addOccupants(nft::Connection& nft, const std::vector<Placed>& eleme
                           Removal& removal);
 
 /// Adds the elements, all or none: false if one of the keys is taken or one of the sets not there.
-Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements);
+/// Elements that are `shared` may be there already.
+Result<bool> createElements(nft::Connection& nft, const std::vector<Placed>& elements,
+                            const std::vector<Placed>& shared = {});
 
 /// Commits the removal, or that of the whole table if nothing else is left in it: no other
-/// element, no chain or set that is not ours. `seen` is the generation that `removal` was made
+/// element, no set and no chain that is not ours. `seen` is the generation that `removal` was made
 /// from; kTryAgain if it has passed.
 Result<void> commitRemoval(nft::Connection& nft, const OwnedTable& owned, const Removal& removal,
                            nft::Generation seen);
 
-/// Removes from every set of the table what attachments of `network` own that are not in `valid`,
-/// and the table with the last element. Returns how many elements of `counted` that were.
+/// Whether owners are of a network and not among its valid attachments.
+class Invalid {
+ public:
+  Invalid(const std::string& network, const std::set<Attachment>& valid);
+  bool owns(const nft::Element& element) const;
+
+ private:
+  std::string network_;
+  std::set<std::string> valid_;
+};
+
+/// Removes from every set of the table whose name `isMine` what attachments of `network` own that
+/// are not in `valid`, and the table with the last element. Returns how many elements of `counted`
+/// that were.
 Result<std::size_t> collectInvalid(nft::Connection& nft, const OwnedTable& owned,
                                    const std::string& network, const std::set<Attachment>& valid,
-                                   const std::vector<nft::Set>& counted);
+                                   const std::vector<nft::Set>& counted,
+                                   bool (*isMine)(const std::string& setName));
 
 /// Calls `attempt(generation)` until it succeeds, or fails although nobody has changed anything
 /// meanwhile; for five seconds at most.
@@ -78,6 +104,7 @@ Result<void> retryOnConflict(nft::Connection& nft, Attempt attempt) {
   constexpr auto kBudget = std::chrono::seconds(5);
   constexpr auto kLongestPause = std::chrono::nanoseconds(5'000'000);
   auto pause = std::chrono::nanoseconds(50'000);
+  const Turn turn;
   const auto deadline = Clock::now() + kBudget;
   nft::Generation seen = TRY(nft.generation());
   for (;;) {

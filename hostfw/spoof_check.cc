@@ -18,7 +18,7 @@ using spoof_check::guardedSet;
 using spoof_check::macMap;
 
 OwnedTable ownedTable() {
-  return {spoof_check::table(), {spoof_check::prerouting().name}, macMap()};
+  return {spoof_check::table(), {spoof_check::prerouting().name, "forward"}, {macMap()}};
 }
 
 /// What the table knows of an interface.
@@ -108,7 +108,8 @@ Result<bool> hasSpoofCheck(nft::Connection& nft, const Owner& owner, const std::
 
 Result<std::size_t> collectSpoofCheck(nft::Connection& nft, const std::string& network,
                                       const std::set<Attachment>& valid) {
-  return collectInvalid(nft, ownedTable(), network, valid, {guardedSet()})
+  return collectInvalid(nft, ownedTable(), network, valid, {guardedSet()},
+                        [](const std::string&) { return true; })
       .context("collect the guards of network " + network);
 }
 

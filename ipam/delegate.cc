@@ -1,29 +1,20 @@
 #include "ipam/delegate.h"
 
-#include <sys/stat.h>
-
 #include <array>
 
 #include "cni/execute.h"
 #include "cni/result_json.h"
+#include "ipam/dhcp/dhcp.h"
 #include "ipam/host_local/host_local.h"
 #include "ipam/static/static.h"
 
 namespace culvert::ipam {
-namespace {
-
-/// Whether `path` is (a link to) the file this process runs.
-bool isThisExecutable(const std::string& path) {
-  struct stat self {};
-  struct stat other {};
-  return ::stat("/proc/self/exe", &self) == 0 && ::stat(path.c_str(), &other) == 0 &&
-         self.st_dev == other.st_dev && self.st_ino == other.st_ino;
+bool needsLink(const std::string& type) {
+  return type != kHostLocal.name && type != kStatic.name;
 }
 
-}  // namespace
-
 const cni::Plugin* findOwn(const std::string& type) {
-  for (const cni::Plugin* plugin : {&kHostLocal, &kStatic}) {
+  for (const cni::Plugin* plugin : {&kDhcp, &kHostLocal, &kStatic}) {
     if (plugin->name == type) return plugin;
   }
   return nullptr;
@@ -31,7 +22,7 @@ const cni::Plugin* findOwn(const std::string& type) {
 
 Result<Delegate> Delegate::find(const std::string& type, const cni::Request& request) {
   std::string path = TRY(cni::findPlugin(type, request));
-  const cni::Plugin* own = isThisExecutable(path) ? findOwn(type) : nullptr;
+  const cni::Plugin* own = cni::isThisExecutable(path) ? findOwn(type) : nullptr;
   return Delegate(type, std::move(path), own);
 }
 

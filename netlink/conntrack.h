@@ -58,6 +58,8 @@ class Connection {
  public:
   static Result<Connection> open();
   static Result<Connection> openIn(const NetNs& ns);
+  /// On a netfilter socket that is there already (nft::Connection::share()).
+  static Connection on(netlink::Socket socket) { return Connection(std::move(socket)); }
 
   /// The kernel filters by what it gets right (CTA_FILTER, Linux 5.8; not by IPv6 addresses), and
   /// we look again: the answer is exact either way, only slower without. Entries that come or go

@@ -55,6 +55,23 @@ const std::vector<char>& Batch::finish(std::uint32_t first) {
   return bytes_;
 }
 
+void Batch::acknowledgeLastOnly() {
+  finish(0);
+  for (std::size_t at = 0; at < last_;) {
+    nlmsghdr message{};
+    std::memcpy(&message, bytes_.data() + at, sizeof message);
+    message.nlmsg_flags = static_cast<std::uint16_t>(message.nlmsg_flags & ~NLM_F_ACK);
+    std::memcpy(bytes_.data() + at, &message, sizeof message);
+    at += NLMSG_ALIGN(message.nlmsg_len);
+  }
+}
+
+void Batch::wipe() {
+  ::explicit_bzero(bytes_.data(), bytes_.size());
+  bytes_.clear();
+  last_ = count_ = 0;
+}
+
 bool Attributes::nextAttribute(std::string_view& rest, std::uint16_t& type,
                                std::string_view& value) {
   nlattr attribute{};

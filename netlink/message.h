@@ -59,12 +59,19 @@ class Batch {
 
   /// The number of messages.
   std::size_t count() const noexcept { return count_; }
+  std::size_t sizeBytes() const noexcept { return bytes_.size(); }
+  /// So that bytes are not copied while the batch grows (and secrets stay in one place).
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
+  /// Overwrites what was put into it. The batch is empty then.
+  void wipe();
 
  private:
   friend class Socket;
   void beginRaw(std::uint16_t type, std::uint16_t flags, const void* header, std::size_t size);
   void append(const void* data, std::size_t size);
   void endNest(std::size_t start);
+  /// Only the last message, and those that fail, are answered.
+  void acknowledgeLastOnly();
   /// Numbers the messages `first`, `first` + 1, ... and fixes the last one's length.
   const std::vector<char>& finish(std::uint32_t first);
 
@@ -120,6 +127,9 @@ struct Reply {
   std::uint16_t type = 0;
   std::uint16_t flags = 0;
   std::string payload;
+  /// nlmsg_pid: in a notification, the port (Socket::port()) of who asked for the change; 0 is the
+  /// kernel itself.
+  std::uint32_t port = 0;
 
   /// The family's fixed header, zero where the payload is too short.
   template <class Header>

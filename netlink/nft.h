@@ -66,6 +66,9 @@ struct Set {
   TypeList data = {};       // {DataType::kVerdict} for a verdict map
   bool hasTimeout = false;  // elements may expire
   std::string comment = {};
+  /// Rules put elements into it (Update), at most this many; 0: they do not. With a
+  /// timeout only.
+  std::uint32_t dynamicMax = 0;
   bool operator==(const Set&) const = default;
 };
 
@@ -89,7 +92,7 @@ using Generation = std::uint32_t;
 /// what is absent. To replace an element, remove and add it: packets see one change.
 class Transaction {
  public:
-  enum class Verb : std::uint8_t { kAdd, kCreate, kInsert, kRemove, kFlush };
+  enum class Verb : std::uint8_t { kAdd, kCreate, kInsert, kRemove, kFlush, kOwn };
   struct RuleOf {
     Chain chain;
     Rule rule;
@@ -106,6 +109,10 @@ class Transaction {
 
   void add(Table table) { push(Verb::kAdd, std::move(table)); }
   void create(Table table) { push(Verb::kCreate, std::move(table)); }
+  /// As add(), and from then on nobody else may change it, nor does `flush ruleset` touch it, while
+  /// the Connection that commits this is open; after that it is anybody's again, and there. Fails
+  /// with EOPNOTSUPP before Linux 6.9, and for a table that was not made so.
+  void own(Table table) { push(Verb::kOwn, std::move(table)); }
   /// With all that is in it.
   void remove(Table table) { push(Verb::kRemove, std::move(table)); }
   /// Removes the rules of all its chains; sets and chains stay.
@@ -140,6 +147,8 @@ class Transaction {
   void create(const Set& set, Element element) { push(Verb::kCreate, set, std::move(element)); }
   void remove(const Set& set, Element element) { push(Verb::kRemove, set, std::move(element)); }
 
+  /// All that the other one does, after this.
+  void append(Transaction other);
   bool empty() const noexcept { return operations_.empty(); }
   const std::vector<Operation>& operations() const noexcept { return operations_; }
 
@@ -174,6 +183,18 @@ class Connection {
  public:
   static Result<Connection> open();
   static Result<Connection> openIn(const NetNs& ns);
+  /// As open(), for a process that ends soon after: the sockets are handed over to a child process
+  /// instead of closed, if they were used at all (netlink/hand_over.h).
+  static Result<Connection> openBriefly();
+
+  Connection(Connection&&) noexcept = default;
+  Connection& operator=(Connection&&) = delete;
+  ~Connection();
+
+  /// By which a Watch tells our changes from others'.
+  std::uint32_t port() const { return socket_.port(); }
+  /// For others who speak to netfilter in the same namespace: a copy of the descriptor.
+  Result<netlink::Socket> share() { return socket_.share(); }
 
   /// Commits the transaction; on failure nothing has changed. The error names the first operation
   /// that failed, in nft's words, and the element where the kernel tells. With `expected`, fails
@@ -187,11 +208,20 @@ class Connection {
   /// Only of sets whose types we know (DataType); others are listed with an empty `key`.
   Result<std::vector<Set>> listSets(const Table& table);
 
+  /// Of a rule, maybe of somebody else's, what can be said without understanding all of it.
   struct RuleHandle {
     std::uint64_t handle = 0;
     std::string comment;
+    Verdict::Code verdict = Verdict::Code::kReturn;  // of its last unconditional verdict, if any
+    std::string target;                              // the chain it jumps or goes to
+    std::vector<Value> constants;                    // what it compares with or loads
   };
   Result<std::vector<RuleHandle>> listRules(const Chain& chain);
+
+  /// Whether chains of these tables and names exist, in one system call.
+  Result<std::vector<bool>> findChains(const std::vector<Chain>& chains);
+  /// As it is, with its hook; nothing if it is not there.
+  Result<std::optional<Chain>> findChain(const Chain& chain);
 
   /// All elements of `set`, whose key and data types must be right, in no order.
   Result<std::vector<Element>> listElements(const Set& set);
@@ -202,11 +232,6 @@ class Connection {
 
   /// Whether sets (or maps) of these tables and names exist, whatever their types.
   Result<std::vector<bool>> findSets(const std::vector<Set>& sets);
-
-  /// The connection's sockets, all that it will open. Closing the last copy of one waits for a
-  /// grace period of RCU (15 to 30 ms) if anybody has just removed something from nf_tables;
-  /// whoever is in a hurry has another process hold copies (Rtnl::removeLinkDetached()).
-  Result<std::vector<int>> descriptors();
 
   /// Looks up keys, each in one hash probe, all with one system call: result i belongs to query i.
   struct ElementQuery {
@@ -220,6 +245,7 @@ class Connection {
   explicit Connection(netlink::Socket socket) : socket_(std::move(socket)) {}
 
   netlink::Socket socket_;
+  bool brief_ = false;
   std::uint32_t nextSequence_ = 1;
   std::unique_ptr<netlink::Socket> second_;  // in the same namespace, for anyElement()
   bool idle_ = true;                         // second_ has no listing under way

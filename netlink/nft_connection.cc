@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "netlink/hand_over.h"
 #include "netlink/nft_encode.h"
 
 namespace culvert::nft {
@@ -120,6 +121,19 @@ Result<Connection> Connection::open() {
 
 Result<Connection> Connection::openIn(const NetNs& ns) {
   return Connection(TRY(netlink::Socket::openIn(ns, NETLINK_NETFILTER)));
+}
+
+Result<Connection> Connection::openBriefly() {
+  Connection connection = TRY(open());
+  connection.brief_ = true;
+  return connection;
+}
+
+Connection::~Connection() {
+  if (!brief_ || !socket_.isBound()) return;
+  std::vector<int> sockets{socket_.fd()};
+  if (second_) sockets.push_back(second_->fd());
+  netlink::handOver(sockets);
 }
 
 Result<void> Connection::commit(const Transaction& transaction,

@@ -61,6 +61,9 @@ std::string commentUserdata(std::uint8_t type, const std::string& comment) {
   return userdata;
 }
 
+/// NFT_TABLE_F_OWNER (Linux 5.12), NFT_TABLE_F_PERSIST (6.9; not in older headers).
+constexpr std::uint32_t kOwnedAndPersistent = 0x2 | 0x4;
+
 class Encoder {
  public:
   Encoder(Batch& batch, std::optional<Generation> expected)
@@ -93,7 +96,8 @@ class Encoder {
   template <class Body>
   void message(int type, TableFamily family, Body body) {
     unsigned flags = NLM_F_REQUEST;
-    if (verb_ == Verb::kAdd || verb_ == Verb::kCreate || verb_ == Verb::kInsert)
+    if (verb_ == Verb::kAdd || verb_ == Verb::kCreate || verb_ == Verb::kInsert ||
+        verb_ == Verb::kOwn)
       flags |= NLM_F_CREATE;
     if (verb_ == Verb::kCreate) flags |= NLM_F_EXCL;
     if (type == NFT_MSG_NEWRULE && verb_ == Verb::kAdd) flags |= NLM_F_APPEND;
@@ -119,7 +123,10 @@ class Encoder {
       return {};
     }
     const int type = verb_ == Verb::kRemove ? NFT_MSG_DELTABLE : NFT_MSG_NEWTABLE;
-    message(type, table.family, [&] { out_.putString(NFTA_TABLE_NAME, table.name); });
+    message(type, table.family, [&] {
+      out_.putString(NFTA_TABLE_NAME, table.name);
+      if (verb_ == Verb::kOwn) out_.putU32(NFTA_TABLE_FLAGS, kOwnedAndPersistent);
+    });
     return {};
   }
 
@@ -196,6 +203,7 @@ class Encoder {
     std::uint32_t flags = 0;
     if (!set.data.empty()) flags |= NFT_SET_MAP;
     if (set.hasTimeout) flags |= NFT_SET_TIMEOUT;
+    if (set.dynamicMax != 0) flags |= NFT_SET_EVAL;
     out_.putString(NFTA_SET_TABLE, set.table.name);
     out_.putString(NFTA_SET_NAME, set.name);
     out_.putU32(NFTA_SET_FLAGS, flags);
@@ -206,6 +214,8 @@ class Encoder {
       out_.putU32(NFTA_SET_DATA_LEN, static_cast<std::uint32_t>(typeBytes(set.data)));
     }
     out_.putU32(NFTA_SET_ID, ++setId_);
+    if (set.dynamicMax != 0)
+      out_.nest(NFTA_SET_DESC, [&] { out_.putU32(NFTA_SET_DESC_SIZE, set.dynamicMax); });
     std::string userdata;
     const std::uint32_t keyOrder = byteOrder(set.key);
     const std::uint32_t dataOrder = byteOrder(set.data);

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -91,7 +92,7 @@ Set parseSet(const Table& table, const Attributes& attributes) {
   const std::uint32_t flags = number(attributes, NFTA_SET_FLAGS);
   set.hasTimeout = (flags & NFT_SET_TIMEOUT) != 0;
   set.comment = commentIn(attributes, NFTA_SET_USERDATA, kUserdataSetComment);
-  constexpr std::uint32_t kOurs = NFT_SET_TIMEOUT | NFT_SET_MAP;
+  constexpr std::uint32_t kOurs = NFT_SET_TIMEOUT | NFT_SET_MAP | NFT_SET_EVAL;
   if ((flags & ~kOurs) != 0) return set;
   set.key = parseTypes(number(attributes, NFTA_SET_KEY_TYPE));
   if (attributes.has(NFTA_SET_DATA_TYPE)) {
@@ -114,6 +115,45 @@ std::optional<Hook> parseHook(const Attributes& chain) {
   result.priority = static_cast<std::int32_t>(number(hook, NFTA_HOOK_PRIORITY));
   result.policy = static_cast<Hook::Policy>(number(chain, NFTA_CHAIN_POLICY));
   return result;
+}
+
+void noteVerdict(const Attributes& immediate, Connection::RuleHandle& rule) {
+  const Attributes data = immediate.nested(NFTA_IMMEDIATE_DATA);
+  if (data.has(NFTA_DATA_VALUE)) rule.constants.push_back(valueIn(data));
+  if (!data.has(NFTA_DATA_VERDICT)) return;
+  const Verdict verdict = verdictIn(data);
+  rule.verdict = verdict.code;
+  rule.target = verdict.chain;
+}
+
+Connection::RuleHandle parseRule(const Attributes& attributes) {
+  Connection::RuleHandle rule;
+  rule.handle = be64toh(attributes.u64(NFTA_RULE_HANDLE).value_or(0));
+  rule.comment = commentIn(attributes, NFTA_RULE_USERDATA, kUserdataRuleComment);
+  attributes.nested(NFTA_RULE_EXPRESSIONS).forEach([&](auto, auto bytes) {
+    const Attributes expression(bytes);
+    const std::string name = text(expression, NFTA_EXPR_NAME);
+    const Attributes data = expression.nested(NFTA_EXPR_DATA);
+    if (name == "immediate") noteVerdict(data, rule);
+    if (name == "match" && text(data, NFTA_MATCH_NAME) == "comment")
+      rule.comment = data.string(NFTA_MATCH_INFO).value_or("");  // iptables' own way
+    if (name == "cmp") rule.constants.push_back(valueIn(data.nested(NFTA_CMP_DATA)));
+  });
+  return rule;
+}
+
+/// A family whose tables the kernel does not know at all (EAFNOSUPPORT, EOPNOTSUPP) has no chain,
+/// and a name that is too long (ERANGE) is nobody's.
+Result<void> ignoreUnknown(Result<void> status) {
+  const int err = status ? 0 : status.error().sysErrno;
+  if (err == EAFNOSUPPORT || err == EOPNOTSUPP || err == ERANGE) return {};
+  return ignoreNotFound(std::move(status));
+}
+
+void requestChain(netlink::Batch& batch, const Chain& chain) {
+  batch.begin(nftMessage(NFT_MSG_GETCHAIN), 0, headerFor(chain.table.family));
+  batch.putString(NFTA_CHAIN_TABLE, chain.table.name);
+  batch.putString(NFTA_CHAIN_NAME, chain.name);
 }
 
 netlink::Batch dumpRequest(int message, TableFamily family) {
@@ -195,12 +235,33 @@ Result<std::vector<Connection::RuleHandle>> Connection::listRules(const Chain& c
   batch.putString(NFTA_RULE_CHAIN, chain.name);
   std::vector<RuleHandle> rules;
   const std::string doing = "nft: list chain " + toText(chain.table) + ' ' + chain.name;
-  for (const Reply& reply : TRY(socket_.dump(batch).context(doing))) {
-    const Attributes attributes = attributesOf(reply);
-    rules.push_back({be64toh(attributes.u64(NFTA_RULE_HANDLE).value_or(0)),
-                     commentIn(attributes, NFTA_RULE_USERDATA, kUserdataRuleComment)});
-  }
+  for (const Reply& reply : TRY(socket_.dump(batch).context(doing)))
+    rules.push_back(parseRule(attributesOf(reply)));
   return rules;
+}
+
+Result<std::vector<bool>> Connection::findChains(const std::vector<Chain>& chains) {
+  netlink::Batch batch;
+  std::vector<bool> found;
+  if (chains.empty()) return found;
+  for (const Chain& chain : chains)
+    requestChain(batch, chain);
+  for (netlink::Answer& answer : TRY(socket_.transact(batch))) {
+    found.push_back(answer.status.has_value());
+    TRY(ignoreUnknown(std::move(answer.status)).context("nft: get chain"));
+  }
+  return found;
+}
+
+Result<std::optional<Chain>> Connection::findChain(const Chain& chain) {
+  netlink::Batch batch;
+  requestChain(batch, chain);
+  for (netlink::Answer& answer : TRY(socket_.transact(batch))) {
+    TRY(ignoreUnknown(std::move(answer.status)).context("nft: get chain"));
+    for (const Reply& reply : answer.replies)
+      return Chain{chain.table, chain.name, parseHook(attributesOf(reply))};
+  }
+  return std::optional<Chain>();
 }
 
 Result<std::vector<Element>> Connection::listElements(const Set& set) {
@@ -233,11 +294,6 @@ Result<bool> Connection::anyElement(const Set& set,
       if (std::any_of(elements.begin(), elements.end(), wanted)) return true;
     }
   }
-}
-
-Result<std::vector<int>> Connection::descriptors() {
-  if (!second_) second_ = std::make_unique<netlink::Socket>(TRY(sibling(socket_)));
-  return std::vector<int>{socket_.fd(), second_->fd()};
 }
 
 Result<std::vector<bool>> Connection::findSets(const std::vector<Set>& sets) {

@@ -23,10 +23,16 @@ class RuleEncoder {
   Result<void> operator()(const InPrefix& match);
   Result<void> operator()(const InSet& match);
   Result<void> operator()(const VerdictMap& map);
+  Result<void> operator()(const HasBits& match);
   Result<void> operator()(const Counter&);
+  Result<void> operator()(const NoTrack&);
   Result<void> operator()(const SetMark& set);
+  Result<void> operator()(const MarkBits& mark);
   Result<void> operator()(const Masquerade& masquerade);
   Result<void> operator()(const Nat& nat);
+  Result<void> operator()(const DnatMap& nat);
+  Result<void> operator()(const Update& update);
+  Result<void> operator()(const Reject& reject);
   Result<void> operator()(const Verdict& verdict);
 
  private:
@@ -43,12 +49,18 @@ class RuleEncoder {
   Result<void> requireNetwork(std::uint8_t nfproto, std::uint16_t etherType);
   Result<void> requireTransport(std::uint8_t protocol);
   Result<void> learn(const Compare& compare);
+  Result<void> require(const Key& key);
   Result<void> loadKey(const Key& key);
+  /// Returns the first register behind it.
+  Result<std::size_t> loadOperands(const Key& key, std::size_t first);
 
   void load(const Operand& operand, std::uint32_t reg);
+  void loadField(const Field& field, std::uint32_t reg);
+  void loadRandom(std::uint32_t modulus, std::uint32_t reg);
   void loadMeta(std::uint32_t selector, std::uint32_t reg);
   void loadPayload(const Field& field, std::size_t bytes, std::uint32_t reg);
   void bitwiseAnd(std::uint32_t reg, const Value& mask);
+  void bitwise(std::uint32_t reg, const Value& mask, const Value& flip);
   void compare(Op op, const Value& value);
   void immediate(std::uint32_t reg, const Value& value);
   void lookup(const std::string& set, Op op, std::optional<std::uint32_t> into);
@@ -140,8 +152,7 @@ void RuleEncoder::loadPayload(const Field& field, std::size_t bytes, std::uint32
   });
 }
 
-void RuleEncoder::load(const Operand& operand, std::uint32_t reg) {
-  const Field& field = operand.field;
+void RuleEncoder::loadField(const Field& field, std::uint32_t reg) {
   switch (field.source) {
     case Field::Source::kMeta:
       loadMeta(field.selector, reg);
@@ -150,23 +161,54 @@ void RuleEncoder::load(const Operand& operand, std::uint32_t reg) {
       loadPayload(field, typeBytes(field.type), reg);
       break;
     case Field::Source::kCt:
+    case Field::Source::kCtOriginal:
       expression("ct", [&] {
         out_.putU32(NFTA_CT_KEY, field.selector);
         out_.putU32(NFTA_CT_DREG, reg);
+        if (field.source == Field::Source::kCtOriginal) out_.putU8(NFTA_CT_DIRECTION, 0);
       });
       break;
+    case Field::Source::kFib:
+      expression("fib", [&] {
+        out_.putU32(NFTA_FIB_FLAGS, field.selector);
+        out_.putU32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        out_.putU32(NFTA_FIB_DREG, reg);
+      });
+      break;
+    case Field::Source::kRandom:
+      break;  // loadRandom()
   }
+}
+
+void RuleEncoder::loadRandom(std::uint32_t modulus, std::uint32_t reg) {
+  expression("numgen", [&] {
+    out_.putU32(NFTA_NG_DREG, reg);
+    out_.putU32(NFTA_NG_MODULUS, modulus);
+    out_.putU32(NFTA_NG_TYPE, NFT_NG_RANDOM);
+    out_.putU32(NFTA_NG_OFFSET, 0);
+  });
+}
+
+void RuleEncoder::load(const Operand& operand, std::uint32_t reg) {
+  if (operand.field.source == Field::Source::kRandom)
+    loadRandom(operand.modulus, reg);
+  else
+    loadField(operand.field, reg);
   if (!operand.mask.empty()) bitwiseAnd(reg, operand.mask);
 }
 
 void RuleEncoder::bitwiseAnd(std::uint32_t reg, const Value& mask) {
   const std::string zeros(mask.size(), '\0');
+  bitwise(reg, mask, {zeros.data(), zeros.size()});
+}
+
+void RuleEncoder::bitwise(std::uint32_t reg, const Value& mask, const Value& flip) {
   expression("bitwise", [&] {
     out_.putU32(NFTA_BITWISE_SREG, reg);
     out_.putU32(NFTA_BITWISE_DREG, reg);
     out_.putU32(NFTA_BITWISE_LEN, static_cast<std::uint32_t>(mask.size()));
     putValue(out_, NFTA_BITWISE_MASK, mask);
-    putValue(out_, NFTA_BITWISE_XOR, {zeros.data(), zeros.size()});
+    putValue(out_, NFTA_BITWISE_XOR, flip);
   });
 }
 
@@ -194,18 +236,32 @@ void RuleEncoder::lookup(const std::string& set, Op op, std::optional<std::uint3
   });
 }
 
-Result<void> checkMask(const Operand& operand) {
+Result<void> checkOperand(const Operand& operand) {
+  const bool isRandom = operand.field.source == Field::Source::kRandom;
+  if (isRandom && operand.modulus == 0)
+    return makeError(Errc::kInvalidConfig, "a random number below 0");
   if (operand.mask.empty() || operand.mask.size() == typeBytes(operand.field.type)) return {};
   return makeError(Errc::kInvalidConfig,
                    std::string("the mask of '") + operand.field.text + "' has the wrong size");
 }
 
-Result<void> RuleEncoder::loadKey(const Key& key) {
+/// Checks come before the first register is loaded: each uses it.
+Result<void> RuleEncoder::require(const Key& key) {
   for (const Operand& operand : key) {
-    TRY(checkMask(operand));
+    TRY(checkOperand(operand));
     TRY(require(operand.field.needs));
   }
-  std::size_t reg = 0;
+  return {};
+}
+
+Result<void> RuleEncoder::loadKey(const Key& key) {
+  TRY(require(key));
+  TRY(loadOperands(key, 0));
+  return {};
+}
+
+Result<std::size_t> RuleEncoder::loadOperands(const Key& key, std::size_t first) {
+  std::size_t reg = first;
   for (const Operand& operand : key) {
     const std::size_t count = (typeBytes(operand.field.type) + kRegisterBytes - 1) / kRegisterBytes;
     if (reg + count > kRegisterCount)
@@ -213,7 +269,7 @@ Result<void> RuleEncoder::loadKey(const Key& key) {
     load(operand, static_cast<std::uint32_t>(NFT_REG32_00 + reg));
     reg += count;
   }
-  return {};
+  return reg;
 }
 
 Result<void> RuleEncoder::operator()(const Compare& match) {
@@ -260,8 +316,29 @@ Result<void> RuleEncoder::operator()(const VerdictMap& map) {
   return {};
 }
 
+Result<void> RuleEncoder::operator()(const HasBits& match) {
+  load({match.field, Value::mark(match.bits)}, NFT_REG32_00);
+  compare(Op::kNotEqual, Value::mark(0));
+  return {};
+}
+
+Result<void> RuleEncoder::operator()(const MarkBits& mark) {
+  loadMeta(NFT_META_MARK, NFT_REG32_00);
+  bitwise(NFT_REG32_00, Value::mark(~mark.bits), Value::mark(mark.on ? mark.bits : 0));
+  expression("meta", [&] {
+    out_.putU32(NFTA_META_KEY, NFT_META_MARK);
+    out_.putU32(NFTA_META_SREG, NFT_REG32_00);
+  });
+  return {};
+}
+
 Result<void> RuleEncoder::operator()(const Counter&) {
   expression("counter", [] {});
+  return {};
+}
+
+Result<void> RuleEncoder::operator()(const NoTrack&) {
+  expression("notrack", [] {});
   return {};
 }
 
@@ -301,6 +378,46 @@ Result<void> RuleEncoder::operator()(const Nat& nat) {
   return {};
 }
 
+Result<void> RuleEncoder::operator()(const DnatMap& nat) {
+  TRY(loadKey(nat.key));
+  lookup(nat.map, Op::kEqual, NFT_REG32_00);
+  const std::size_t registers = addressBytes(nat.family) / kRegisterBytes;
+  expression("nat", [&] {
+    out_.putU32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+    out_.putU32(NFTA_NAT_FAMILY, static_cast<std::uint32_t>(nat.family));
+    out_.putU32(NFTA_NAT_REG_ADDR_MIN, NFT_REG32_00);
+    out_.putU32(NFTA_NAT_REG_PROTO_MIN, static_cast<std::uint32_t>(NFT_REG32_00 + registers));
+  });
+  return {};
+}
+
+Result<void> RuleEncoder::operator()(const Update& update) {
+  TRY(require(update.key));
+  TRY(require(update.data));
+  const std::size_t data = TRY(loadOperands(update.key, 0));
+  TRY(loadOperands(update.data, data));
+  const std::chrono::milliseconds timeout = update.timeout;
+  expression("dynset", [&] {
+    out_.putString(NFTA_DYNSET_SET_NAME, update.set);
+    out_.putU32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+    out_.putU32(NFTA_DYNSET_SREG_KEY, NFT_REG32_00);
+    if (!update.data.empty())
+      out_.putU32(NFTA_DYNSET_SREG_DATA, static_cast<std::uint32_t>(NFT_REG32_00 + data));
+    out_.putU64(NFTA_DYNSET_TIMEOUT, static_cast<std::uint64_t>(timeout.count()));
+  });
+  return {};
+}
+
+Result<void> RuleEncoder::operator()(const Reject& reject) {
+  if (reject.tcpReset && protocol_ != IPPROTO_TCP)
+    return makeError(Errc::kInvalidConfig, "a TCP reset needs a rule about TCP");
+  expression("reject", [&] {
+    out_.putU32(NFTA_REJECT_TYPE, reject.tcpReset ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMPX_UNREACH);
+    out_.putU8(NFTA_REJECT_ICMP_CODE, reject.tcpReset ? 0 : NFT_REJECT_ICMPX_PORT_UNREACH);
+  });
+  return {};
+}
+
 Result<void> RuleEncoder::operator()(const Verdict& verdict) {
   expression("immediate", [&] {
     out_.putU32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
@@ -310,6 +427,12 @@ Result<void> RuleEncoder::operator()(const Verdict& verdict) {
 }
 
 }  // namespace
+
+Operand randomBelow(std::uint32_t modulus) {
+  Operand operand(Field{"numgen random", Field::Source::kRandom, 0, 0, DataType::kMark});
+  operand.modulus = modulus;
+  return operand;
+}
 
 Value prefixMask(Family family, std::uint8_t length) {
   std::string mask(addressBytes(family), '\0');

@@ -2,6 +2,7 @@
 
 #include <linux/netfilter/nf_tables.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,10 +23,10 @@ enum class Needs : std::uint8_t { kNothing, kEther, kIp, kIp6, kTcp, kUdp };
 
 /// Something a rule can read: a constant of the namespaces below.
 struct Field {
-  enum class Source : std::uint8_t { kMeta, kPayload, kCt };
+  enum class Source : std::uint8_t { kMeta, kPayload, kCt, kCtOriginal, kFib, kRandom };
   const char* text = "";  // as nft writes it
   Source source = Source::kMeta;
-  std::uint8_t selector = 0;  // NFT_META_*, NFT_CT_*, or NFT_PAYLOAD_*_HEADER
+  std::uint8_t selector = 0;  // NFT_META_*, NFT_CT_*, NFT_PAYLOAD_*_HEADER, NFTA_FIB_F_*
   std::uint8_t offset = 0;    // bytes into the header; payload only
   DataType type = DataType::kMark;
   Needs needs = Needs::kNothing;
@@ -93,7 +94,27 @@ inline constexpr Field kDport{
 namespace ct {
 inline constexpr auto kSource = Field::Source::kCt;
 inline constexpr Field kMark{"ct mark", kSource, NFT_CT_MARK, 0, DataType::kMark, Needs::kNothing};
+inline constexpr Field kState{"ct state",         kSource,        NFT_CT_STATE, 0,
+                              DataType::kCtState, Needs::kNothing};
+inline constexpr Field kStatus{"ct status",         kSource,        NFT_CT_STATUS, 0,
+                               DataType::kCtStatus, Needs::kNothing};
+/// What the connection's first packet was addressed to, before NAT.
+inline constexpr auto kOriginal = Field::Source::kCtOriginal;
+inline constexpr Field kOriginalDaddr{"ct original ip daddr", kOriginal,      NFT_CT_DST_IP, 0,
+                                      DataType::kIpv4Addr,    Needs::kNothing};
+inline constexpr Field kOriginalDaddr6{"ct original ip6 daddr", kOriginal,      NFT_CT_DST_IP6, 0,
+                                       DataType::kIpv6Addr,     Needs::kNothing};
+inline constexpr Field kOriginalDport{"ct original proto-dst", kOriginal,      NFT_CT_PROTO_DST, 0,
+                                      DataType::kInetService,  Needs::kNothing};
 }  // namespace ct
+
+namespace fib {
+/// Compared with Value::mark(RTN_LOCAL).
+inline constexpr Field kDaddrType{"fib daddr type",       Field::Source::kFib, NFTA_FIB_F_DADDR, 0,
+                                  DataType::kFibAddrType, Needs::kNothing};
+inline constexpr Field kSaddrType{"fib saddr type",       Field::Source::kFib, NFTA_FIB_F_SADDR, 0,
+                                  DataType::kFibAddrType, Needs::kNothing};
+}  // namespace fib
 
 /// `ip saddr` or `ip6 saddr`, `ip daddr` or `ip6 daddr`.
 constexpr const Field& saddr(Family family) {
@@ -103,13 +124,18 @@ constexpr const Field& daddr(Family family) {
   return family == Family::kV4 ? ip::kDaddr : ip6::kDaddr;
 }
 
-/// A field, or some of its bits: `ip daddr & 255.255.255.0`.
+/// A field, or some of its bits: `ip daddr & 255.255.255.0`; or a random number. Not a map's
+/// result: the kernel would take it, but `nft list` (1.0.6) aborts on such a rule, and with it all
+/// who use libnftables.
 struct Operand {
   Operand(const Field& f) : field(f) {}  // NOLINT(google-explicit-constructor): mostly the field
   Operand(const Field& f, Value bits) : field(f), mask(std::move(bits)) {}
   Field field;
-  Value mask = {};  // empty: all bits
+  Value mask = {};            // empty: all bits
+  std::uint32_t modulus = 0;  // of a random number
 };
+/// `numgen random mod 3`: 0, 1 or 2, each as likely; a kMark. `modulus` is at least 1.
+Operand randomBelow(std::uint32_t modulus);
 
 /// A netmask of `length` bits, for Operand::mask.
 Value prefixMask(Family family, std::uint8_t length);
@@ -140,12 +166,40 @@ struct InSet {
   Op op = Op::kEqual;
 };
 
+/// `ct state established,related`: any of the bits (NF_CT_STATE_BIT, IPS_*). `names` are nft's.
+struct HasBits {
+  Field field;
+  std::uint32_t bits = 0;
+  const char* names = "";
+};
+inline HasBits isEstablished() {
+  return {ct::kState, 0x6, "established,related"};
+}
+inline HasBits isInvalid() {
+  return {ct::kState, 0x1, "invalid"};
+}
+/// The connection's destination was changed by NAT.
+inline HasBits isTranslated() {
+  return {ct::kStatus, 0x20, "dnat"};
+}
+
 struct Counter {};
+
+/// `notrack`: conntrack does not look at the packet. In a base chain before it (priority raw, -300,
+/// or less) of prerouting or output.
+struct NoTrack {};
 
 /// `meta mark set 0x10`, `ct mark set 0x10`: `field` is meta::kMark or ct::kMark.
 struct SetMark {
   Field field;
   std::uint32_t mark = 0;
+};
+
+/// `meta mark set meta mark | 0x2000`, or with `on` false `& 0xffffdfff`: some bits, not the
+/// others.
+struct MarkBits {
+  std::uint32_t bits = 0;
+  bool on = true;
 };
 
 struct Masquerade {
@@ -160,6 +214,28 @@ struct Nat {
   Kind kind = Kind::kSource;
   IpAddress address;
   std::optional<std::uint16_t> port = {};
+};
+
+/// `dnat ip to meta l4proto . th dport map @map`. The map's data is `ipv4_addr . inet_service` (or
+/// ipv6_addr). What is not in it goes on to the next rule.
+struct DnatMap {
+  Family family = Family::kV4;
+  Key key;
+  std::string map;
+};
+
+/// `update @set { ip saddr timeout 3h : ip daddr . th dport }`: adds the element, or begins its
+/// time anew. The set is dynamic (Set::dynamicMax).
+struct Update {
+  std::string set;
+  Key key;
+  std::chrono::seconds timeout{};
+  Key data = {};  // of a map
+};
+
+/// `reject`: ICMP port unreachable; `reject with tcp reset`.
+struct Reject {
+  bool tcpReset = false;  // needs `meta l4proto tcp` before it
 };
 
 struct Verdict {
@@ -198,7 +274,8 @@ struct VerdictMap {
 };
 
 using Statement =
-    std::variant<Compare, InPrefix, InSet, VerdictMap, Counter, SetMark, Masquerade, Nat, Verdict>;
+    std::variant<Compare, InPrefix, InSet, VerdictMap, HasBits, Counter, NoTrack, SetMark, MarkBits,
+                 Masquerade, Nat, DnatMap, Update, Reject, Verdict>;
 
 struct Rule {
   std::vector<Statement> statements;

@@ -20,6 +20,7 @@ inline const Chain kPostrouting{kInet, "postrouting",
                                 Hook{Hook::Type::kNat, Hook::Point::kPostrouting, 100}};
 inline const Chain kPrerouting{kInet, "prerouting",
                                Hook{Hook::Type::kNat, Hook::Point::kPrerouting, -100}};
+inline const Chain kRaw{kInet, "raw", Hook{Hook::Type::kFilter, Hook::Point::kPrerouting, -300}};
 inline const Chain kBridgePrerouting{kBridge, "prerouting",
                                      Hook{Hook::Type::kFilter, Hook::Point::kPrerouting, -300}};
 inline const Chain kIpOutput{kIpOnly, "output",
@@ -33,6 +34,10 @@ inline const Set kServices{kInet,
                            "services",
                            {DataType::kInetProto, DataType::kInetService},
                            {DataType::kIpv4Addr, DataType::kInetService}};
+inline const Set kServices6{kInet,
+                            "services6",
+                            {DataType::kIpv6Addr, DataType::kInetProto, DataType::kInetService},
+                            {DataType::kIpv6Addr, DataType::kInetService}};
 inline const Set kMarks{kInet, "marks", {DataType::kMark}, {DataType::kIpv6Addr}};
 inline const Set kPorts{kInet, "ports", {DataType::kInetService}, {DataType::kVerdict}};
 inline const Set kSubnets{kInet, "subnets", {DataType::kIpv4Addr, DataType::kIpv4Addr}, {}};
@@ -41,7 +46,7 @@ inline const Set kAllowed{kBridge, "allowed", {DataType::kIfName, DataType::kEth
 
 inline void addSampleSets(Transaction& tx) {
   using std::chrono::minutes;
-  for (const Set& set : {kHosts, kHosts6, kFlows, kServices, kMarks, kPorts, kSubnets})
+  for (const Set& set : {kHosts, kHosts6, kFlows, kServices, kServices6, kMarks, kPorts, kSubnets})
     tx.add(set);
   tx.add(kGuarded);
   tx.create(kAllowed);
@@ -107,6 +112,19 @@ inline void addSampleRules(Transaction& tx) {
   tx.add(kPrerouting, {{Compare{meta::kNfProto, Value::protocol(10)},
                         Nat{Nat::Kind::kDestination, addr("fd00::3"), {}}},
                        {}});
+  tx.add(kPrerouting, {{Compare{fib::kDaddrType, Value::mark(2)}, jumpTo("helper")}, {}});
+  tx.add(kPrerouting,
+         {{MarkBits{0x2000}, DnatMap{Family::kV4, {meta::kL4Proto, th::kDport}, "services"}}, {}});
+  tx.add(kPrerouting,
+         {{DnatMap{Family::kV6, {ip6::kDaddr, meta::kL4Proto, th::kDport}, "services6"}}, {}});
+  tx.add(kPrerouting, {{Compare{fib::kSaddrType, Value::mark(2)}, jumpTo("helper")}, {}});
+  tx.add(kPostrouting, {{isTranslated(), InSet{{ct::kOriginalDaddr}, "hosts"}, accept()}, {}});
+  tx.add(kForward, {{Compare{meta::kL4Proto, Value::protocol(6)}, Reject{true}}, {}});
+  tx.add(kForward, {{Compare{meta::kMark, Value::mark(0x30)}, Reject{}}, {}});
+  tx.add(kRaw, {{Compare{udp::kDport, Value::port(4790)}, NoTrack{}}, {}});
+  tx.add(kForward, {{isEstablished(), MarkBits{0x8, false}, accept()}, {}});
+  tx.add(kForward, {{isInvalid(), isTranslated(), drop()}, {}});
+  tx.add(kForward, {{Compare{{meta::kMark, Value::mark(0x8)}, Value::mark(0x8)}, accept()}, {}});
   tx.add(kBridgePrerouting,
          {{InSet{{meta::kIifName}, "guarded"},
            InSet{{meta::kIifName, ether::kSaddr}, "allowed", Op::kNotEqual}, drop()},
@@ -122,7 +140,7 @@ inline Transaction sampleTransaction() {
   tx.add(kInet);
   tx.create(kBridge);
   tx.add(kIpOnly);
-  for (const Chain& chain : {kHelper, kForward, kPostrouting, kPrerouting, kBridgePrerouting})
+  for (const Chain& chain : {kHelper, kForward, kPostrouting, kPrerouting, kRaw, kBridgePrerouting})
     tx.add(chain);
   tx.create(kIpOutput);
   tx.add(Set{kInet, "l4", {DataType::kInetProto, DataType::kInetService}, {}});

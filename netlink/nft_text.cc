@@ -18,6 +18,8 @@ std::string quotedComment(const std::string& comment) {
 }
 
 std::string toText(const Operand& operand) {
+  if (operand.modulus != 0)
+    return std::string(operand.field.text) + " mod " + std::to_string(operand.modulus);
   if (operand.mask.empty()) return operand.field.text;
   return std::string(operand.field.text) + " & " + toText({operand.field.type}, operand.mask);
 }
@@ -54,6 +56,13 @@ std::string toText(const Compare& compare) {
   return toText(compare.what) + op + toText({compare.what.field.type}, compare.value);
 }
 
+std::string toText(const Update& update) {
+  std::string text = "update @" + update.set + " { " + toText(update.key) + " timeout " +
+                     std::to_string(update.timeout.count()) + 's';
+  if (!update.data.empty()) text += " : " + toText(update.data);
+  return text + " }";
+}
+
 std::string toText(const Statement& statement) {
   return std::visit(
       Overloaded{
@@ -63,13 +72,28 @@ std::string toText(const Statement& statement) {
           },
           [](const InSet& s) { return toText(s.key) + ' ' + notEqual(s.op) + '@' + s.set; },
           [](const VerdictMap& s) { return toText(s.key) + " vmap @" + s.map; },
+          [](const HasBits& s) { return std::string(s.field.text) + ' ' + s.names; },
           [](const Counter&) { return std::string("counter"); },
+          [](const NoTrack&) { return std::string("notrack"); },
           [](const SetMark& s) {
             return std::string(s.field.text) + " set " +
                    toText({s.field.type}, Value::mark(s.mark));
           },
+          [](const MarkBits& s) {
+            const std::uint32_t operand = s.on ? s.bits : ~s.bits;
+            return std::string("meta mark set meta mark ") + (s.on ? "| " : "& ") +
+                   toText({DataType::kMark}, Value::mark(operand));
+          },
           [](const Masquerade& s) { return toText(s); },
           [](const Nat& s) { return toText(s); },
+          [](const DnatMap& s) {
+            return std::string(s.family == Family::kV4 ? "dnat ip to " : "dnat ip6 to ") +
+                   toText(s.key) + " map @" + s.map;
+          },
+          [](const Update& s) { return toText(s); },
+          [](const Reject& s) {
+            return std::string(s.tcpReset ? "reject with tcp reset" : "reject");
+          },
           [](const Verdict& s) { return nft::toText(s); },
       },
       statement);
@@ -89,7 +113,9 @@ std::string bodyOf(const Set& set) {
   std::string text = " { type " + toText(set.key);
   if (!set.data.empty()) text += " : " + toText(set.data);
   text += ';';
-  if (set.hasTimeout) text += " flags timeout;";
+  if (set.dynamicMax != 0)
+    text += " size " + std::to_string(set.dynamicMax) + "; flags dynamic,timeout;";
+  if (set.hasTimeout && set.dynamicMax == 0) text += " flags timeout;";
   if (!set.comment.empty()) text += quotedComment(set.comment) + ';';
   return text + " }";
 }
@@ -109,7 +135,8 @@ std::string dataText(const Set& set, const Element& element) {
 using Verb = Transaction::Verb;
 
 const char* verbText(Verb verb) {
-  static constexpr const char* kVerbs[] = {"add ", "create ", "insert ", "delete ", "flush "};
+  static constexpr const char* kVerbs[] = {"add ",    "create ", "insert ",
+                                           "delete ", "flush ",  "add "};
   return kVerbs[static_cast<std::size_t>(verb)];
 }
 
@@ -195,24 +222,26 @@ std::string toText(const Set& set, const Element& element) {
 
 std::string toText(const Transaction::Operation& operation, std::size_t elementsMax) {
   const Verb verb = operation.verb;
-  return std::visit(
-      Overloaded{
-          [&](const Table& table) { return verbText(verb) + ("table " + toText(table)); },
-          [&](const Chain& chain) {
-            const bool withHook = chain.hook && declares(verb);
-            return verbText(verb) + ("chain " + chainText(chain)) +
-                   (withHook ? " { " + toText(*chain.hook) + " }" : "");
-          },
-          [&](const Transaction::RuleOf& rule) { return operationText(verb, rule); },
-          [&](const Set& set) {
-            return verbText(verb) + (kindOf(set) + setText(set)) +
-                   (declares(verb) ? bodyOf(set) : "");
-          },
-          [&](const Transaction::ElementsOf& elements) {
-            return operationText(verb, elements, elementsMax);
-          },
-      },
-      operation.what);
+  return std::visit(Overloaded{
+                        [&](const Table& table) {
+                          return verbText(verb) + ("table " + toText(table)) +
+                                 (verb == Verb::kOwn ? " { flags owner, persist; }" : "");
+                        },
+                        [&](const Chain& chain) {
+                          const bool withHook = chain.hook && declares(verb);
+                          return verbText(verb) + ("chain " + chainText(chain)) +
+                                 (withHook ? " { " + toText(*chain.hook) + " }" : "");
+                        },
+                        [&](const Transaction::RuleOf& rule) { return operationText(verb, rule); },
+                        [&](const Set& set) {
+                          return verbText(verb) + (kindOf(set) + setText(set)) +
+                                 (declares(verb) ? bodyOf(set) : "");
+                        },
+                        [&](const Transaction::ElementsOf& elements) {
+                          return operationText(verb, elements, elementsMax);
+                        },
+                    },
+                    operation.what);
 }
 
 std::string Transaction::toText() const {
@@ -220,6 +249,11 @@ std::string Transaction::toText() const {
   for (const Operation& operation : operations_)
     text += nft::toText(operation) + '\n';
   return text;
+}
+
+void Transaction::append(Transaction other) {
+  operations_.insert(operations_.end(), std::make_move_iterator(other.operations_.begin()),
+                     std::make_move_iterator(other.operations_.end()));
 }
 
 void Transaction::push(Verb verb, const Set& set, Element element) {

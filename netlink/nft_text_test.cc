@@ -20,6 +20,7 @@ add chain inet t helper
 add chain inet t forward { type filter hook forward priority -5; policy drop; }
 add chain inet t postrouting { type nat hook postrouting priority 100; policy accept; }
 add chain inet t prerouting { type nat hook prerouting priority -100; policy accept; }
+add chain inet t raw { type filter hook prerouting priority -300; policy accept; }
 add chain bridge t prerouting { type filter hook prerouting priority -300; policy accept; }
 create chain ip t output { type route hook output priority -150; policy accept; }
 add set inet t l4 { type inet_proto . inet_service; }
@@ -27,6 +28,7 @@ add set inet t hosts { type ipv4_addr; comment "one per pod"; }
 add set inet t hosts6 { type ipv6_addr; }
 add set inet t flows { type ipv4_addr . inet_proto . inet_service; flags timeout; }
 add map inet t services { type inet_proto . inet_service : ipv4_addr . inet_service; }
+add map inet t services6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
 add map inet t marks { type mark : ipv6_addr; }
 add map inet t ports { type inet_service : verdict; }
 add set inet t subnets { type ipv4_addr . ipv4_addr; }
@@ -60,6 +62,17 @@ add rule inet t postrouting ip saddr 10.9.9.9 snat ip to 192.0.2.1
 add rule inet t prerouting tcp dport 80 dnat ip to 10.1.0.2:8080
 add rule inet t prerouting ip6 daddr fd00::1 tcp dport 80 dnat ip6 to [fd00::2]:8080
 add rule inet t prerouting meta nfproto ipv6 dnat ip6 to fd00::3
+add rule inet t prerouting fib daddr type local jump helper
+add rule inet t prerouting meta mark set meta mark | 0x00002000 dnat ip to meta l4proto . th dport map @services
+add rule inet t prerouting dnat ip6 to ip6 daddr . meta l4proto . th dport map @services6
+add rule inet t prerouting fib saddr type local jump helper
+add rule inet t postrouting ct status dnat ct original ip daddr @hosts accept
+add rule inet t forward meta l4proto tcp reject with tcp reset
+add rule inet t forward meta mark 0x00000030 reject
+add rule inet t raw udp dport 4790 notrack
+add rule inet t forward ct state established,related meta mark set meta mark & 0xfffffff7 accept
+add rule inet t forward ct state invalid ct status dnat drop
+add rule inet t forward meta mark & 0x00000008 == 0x00000008 accept
 add rule bridge t prerouting iifname @guarded iifname . ether saddr != @allowed drop
 add rule bridge t prerouting ether daddr 01:02:03:04:05:06 ip saddr 10.0.0.1 drop
 add rule ip t output ip saddr 10.0.0.1 meta mark set 0x00000001

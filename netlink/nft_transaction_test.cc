@@ -74,6 +74,33 @@ TEST_F(NftTest, CommitDoesWhatNftDoesWithOurText) {
   EXPECT_THAT(ours, HasSubstr("ip saddr . ip daddr & 255.255.240.0 @subnets"));
 }
 
+/// What nft prints but does not read: ports of any transport in a key, and random numbers.
+TEST_F(NftTest, WhatNftCannotReadItPrintsNevertheless) {
+  const TypeList service{DataType::kIpv4Addr, DataType::kInetProto, DataType::kInetService};
+  const TypeList end{DataType::kIpv4Addr, DataType::kInetService};
+  const Set services{kInet, "v4", service};
+  const Set ends{kInet, "ends", {service[0], service[1], service[2], DataType::kMark}, end};
+  const Set clients{kInet, "clients", {DataType::kIpv4Addr}, end, true, "", 1000};
+  Transaction tx;
+  tx.add(kInet);
+  for (const Set& set : {services, ends, clients})
+    tx.add(set);
+  tx.add(kPrerouting);
+  const auto rule = [&](Statement one) { tx.add(kPrerouting, {{std::move(one)}, {}}); };
+  rule(InSet{{ct::kOriginalDaddr, meta::kL4Proto, ct::kOriginalDport}, "v4"});
+  rule(DnatMap{Family::kV4, {ip::kDaddr, meta::kL4Proto, th::kDport, randomBelow(3)}, "ends"});
+  rule(DnatMap{Family::kV4, {ip::kSaddr}, "clients"});
+  rule(Update{"clients", {ip::kSaddr}, std::chrono::hours(3), {ip::kDaddr, th::kDport}});
+  commit(tx);
+  const std::string listed = runCommand("nft list ruleset");
+  for (const char* text :
+       {"ct original ip daddr . meta l4proto . ct original proto-dst @v4",
+        "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 3 map @ends",
+        "dnat ip to ip saddr map @clients",
+        "update @clients { ip saddr timeout 3h : ip daddr . th dport }"})
+    EXPECT_THAT(listed, HasSubstr(text));
+}
+
 TEST_F(NftTest, RemovalsDoWhatNftDoesWithOurText) {
   Transaction tx;
   tx.remove(kHosts, {addr("10.1.0.2")});
@@ -185,7 +212,7 @@ TEST_F(NftTest, ListsWhatWasCommitted) {
   commit(sampleTransaction());
   EXPECT_THAT(nft_->listTables().value(), UnorderedElementsAre(kInet, kBridge, kIpOnly));
   EXPECT_THAT(nft_->listChains(kInet).value(),
-              UnorderedElementsAre(kHelper, kForward, kPostrouting, kPrerouting));
+              UnorderedElementsAre(kHelper, kForward, kPostrouting, kPrerouting, kRaw));
   EXPECT_THAT(nft_->listChains(kBridge).value(), ElementsAre(kBridgePrerouting));
   EXPECT_THAT(nft_->listSets(kBridge).value(), UnorderedElementsAre(kGuarded, kAllowed));
   EXPECT_THAT(nft_->listSets(kInet).value(),
@@ -215,14 +242,14 @@ TEST_F(NftTest, ListingWhatIsAbsentIsNotFound) {
 TEST_F(NftTest, RulesAreFoundByCommentAndRemovedByHandle) {
   commit(sampleTransaction());
   const auto rules = nft_->listRules(kForward).value();
-  ASSERT_THAT(rules, SizeIs(12));
+  ASSERT_THAT(rules, SizeIs(17));
   EXPECT_EQ(rules.front().comment, "first");
   Transaction tx;
   for (const auto& rule : rules) {
     if (rule.comment == "not a service") tx.removeRule(kForward, rule.handle);
   }
   commit(tx);
-  EXPECT_THAT(nft_->listRules(kForward).value(), SizeIs(11));
+  EXPECT_THAT(nft_->listRules(kForward).value(), SizeIs(16));
   EXPECT_THAT(runCommand("nft list ruleset"), testing::Not(HasSubstr("not a service")));
 }
 

@@ -1,6 +1,7 @@
 #include "netlink/nft_value.h"
 
 #include <arpa/inet.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 
@@ -61,6 +62,10 @@ std::string fieldText(DataType type, const Value& value) {
       return '"' + value.ifName() + '"';
     case DataType::kNfProto:
       return value.bytes()[0] == 2 ? "ipv4" : value.bytes()[0] == 10 ? "ipv6" : "<invalid>";
+    case DataType::kFibAddrType:
+      return value.mark() == RTN_LOCAL ? "local" : "<invalid>";
+    case DataType::kCtState:
+    case DataType::kCtStatus:
     case DataType::kVerdict:
       break;
   }
@@ -87,6 +92,12 @@ const char* typeName(DataType type) {
       return "ifname";
     case DataType::kNfProto:
       return "nf_proto";
+    case DataType::kCtState:
+      return "ct_state";
+    case DataType::kCtStatus:
+      return "ct_status";
+    case DataType::kFibAddrType:
+      return "fib_addrtype";
   }
   return "<invalid>";
 }
@@ -104,6 +115,9 @@ std::size_t typeBytes(DataType type) {
       return 2;
     case DataType::kIpv4Addr:
     case DataType::kMark:
+    case DataType::kCtState:
+    case DataType::kCtStatus:
+    case DataType::kFibAddrType:
       return 4;
     case DataType::kEtherAddr:
       return 6;

@@ -23,6 +23,9 @@ enum class DataType : std::uint8_t {
   kMark = 19,         // 4 bytes, host order
   kIfName = 41,       // 16 bytes, NUL-padded
   kNfProto = 2,       // 1 byte, NFPROTO_*; matches only, not for sets
+  kCtState = 26,      // 4 bytes, host order; for HasBits
+  kCtStatus = 28,     // likewise
+  kFibAddrType = 38,  // 4 bytes, RTN_*, host order; matches only
 };
 
 constexpr DataType addressType(Family family) {

@@ -28,6 +28,7 @@ class Writer {
   void endMessage(std::size_t start);
 
   void put(int type, const void* data, std::size_t size);
+  void putU8(int type, std::uint8_t value) { put(type, &value, sizeof value); }
   void putU32(int type, std::uint32_t value);
   void putU64(int type, std::uint64_t value);
   /// With its NUL.

@@ -126,19 +126,26 @@ Result<std::vector<NeighbourSpec>> Rtnl::listNeighbours(Family family, IfIndex l
   return list<NeighbourSpec>(batch, parseNeighbour).context("list neighbours");
 }
 
-namespace {
-
-void addNeighbourRequest(Work& work, std::uint16_t type, std::uint16_t flags,
-                         const NeighbourSpec& neighbour) {
+void putNeighbour(Batch& batch, std::uint16_t type, std::uint16_t flags,
+                  const NeighbourSpec& neighbour) {
   ndmsg header{};
   header.ndm_family = static_cast<std::uint8_t>(neighbour.address.family());
   header.ndm_ifindex = asInt(neighbour.link);
   header.ndm_state = neighbour.state;
-  work.begin(
-      (type == RTM_NEWNEIGH ? "set neighbour " : "remove neighbour ") + neighbour.address.text(),
-      type, flags, header);
-  work.batch.putAddress(NDA_DST, neighbour.address);
-  if (neighbour.mac) work.batch.put(NDA_LLADDR, neighbour.mac->bytes(), 6);
+  batch.begin(type, flags, header);
+  batch.putAddress(NDA_DST, neighbour.address);
+  if (neighbour.mac) batch.put(NDA_LLADDR, neighbour.mac->bytes(), 6);
+  if (neighbour.protocol != 0) batch.putU8(NDA_PROTOCOL, neighbour.protocol);
+}
+
+namespace {
+
+void addNeighbourRequest(Work& work, std::uint16_t type, std::uint16_t flags,
+                         const NeighbourSpec& neighbour) {
+  putNeighbour(work.batch, type, flags, neighbour);
+  work.doing.push_back((type == RTM_NEWNEIGH ? "set neighbour " : "remove neighbour ") +
+                       neighbour.address.text());
+  work.mayExist.push_back(false);
 }
 
 }  // namespace
@@ -155,6 +162,19 @@ Result<void> Rtnl::removeNeighbour(const NeighbourSpec& neighbour) {
   return runAll(socket_, work);
 }
 
+Result<void> Rtnl::askNeighbour(IfIndex link, const IpAddress& address) {
+  ndmsg header{};
+  header.ndm_family = static_cast<std::uint8_t>(address.family());
+  header.ndm_ifindex = asInt(link);
+  header.ndm_flags = NTF_USE;
+  Work work;
+  work.batch.begin(RTM_NEWNEIGH, NLM_F_CREATE, header);
+  work.batch.putAddress(NDA_DST, address);
+  work.doing.push_back("ask for neighbour " + address.text());
+  work.mayExist.push_back(false);
+  return runAll(socket_, work);
+}
+
 std::optional<NeighbourSpec> parseNeighbour(const Reply& reply) {
   if (reply.type != RTM_NEWNEIGH) return std::nullopt;
   const auto header = reply.header<ndmsg>();
@@ -165,7 +185,8 @@ std::optional<NeighbourSpec> parseNeighbour(const Reply& reply) {
   NeighbourSpec neighbour{.link = static_cast<IfIndex>(header.ndm_ifindex),
                           .address = *address,
                           .mac = {},
-                          .state = header.ndm_state};
+                          .state = header.ndm_state,
+                          .protocol = attributes.u8(NDA_PROTOCOL).value_or(0)};
   const auto mac = attributes.find(NDA_LLADDR);
   if (mac && mac->size() == 6) neighbour.mac = MacAddress::fromBytes(mac->data());
   return neighbour;

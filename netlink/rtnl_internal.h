@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "netlink/fdb.h"
+#include "netlink/nexthop.h"
 #include "netlink/rtnl.h"
 
 // Shared by the rtnl_*.cc files only.
@@ -41,8 +43,28 @@ Result<void> runAll(Socket& socket, Work& work);
 
 void addLinkChange(Work& work, std::string what, IfIndex link, std::uint32_t flags,
                    std::uint32_t mask);
+/// IFLA_INFO_KIND and IFLA_INFO_DATA.
+const char* kindName(const LinkKind& kind);
+/// IFLA_AF_SPEC: whether the link gets an IPv6 link-local address.
+void putLinkLocal(Batch& batch, bool on);
+LinkKind parseLinkKind(const std::string& name, const Attributes& data);
+
 void addAddressRequest(Work& work, std::uint16_t type, std::uint16_t flags, IfIndex link,
                        const InterfaceSetup::NewAddress& address);
 void addRouteRequest(Work& work, std::uint16_t type, std::uint16_t flags, const RouteSpec& route);
+void putRoute(Batch& batch, std::uint16_t type, std::uint16_t flags, const RouteSpec& route);
+std::string describe(const RouteSpec& route);
+void putNeighbour(Batch& batch, std::uint16_t type, std::uint16_t flags,
+                  const NeighbourSpec& neighbour);
+void putNexthop(Batch& batch, std::uint16_t flags, const NexthopSpec& nexthop);
+void putNexthopRemoval(Batch& batch, std::uint32_t id);
+void putFdbEntry(Batch& batch, std::uint16_t type, std::uint16_t flags, const FdbEntry& entry);
+
+/// RTA_ENCAP_TYPE and RTA_ENCAP, or NHA_*.
+void putEncap(Batch& batch, std::uint16_t typeAttribute, std::uint16_t attribute,
+              const TunnelEncap& encap);
+/// Absent if it is no `encap ip` or `encap ip6`.
+std::optional<TunnelEncap> parseEncap(const std::optional<std::uint16_t>& type,
+                                      const Attributes& attributes);
 
 }  // namespace culvert::netlink

@@ -59,6 +59,13 @@ void addVethRequest(Work& work, const VethSpec& spec) {
     batch.putU32(IFLA_NET_NS_FD, static_cast<std::uint32_t>(spec.peerNs->fd()));
 }
 
+/// Creation does not take it.
+void addAlias(Work& work, const std::string& name, const std::string& alias) {
+  work.begin("name the owner of '" + name + "'", RTM_NEWLINK, 0, ifinfomsg{});
+  work.batch.putString(IFLA_IFNAME, name);
+  work.batch.putString(IFLA_IFALIAS, alias);
+}
+
 /// The alias and the port flags, which creation does not take.
 void addVethDetails(Work& work, const VethSpec& spec) {
   work.begin("configure '" + spec.name + "'", RTM_NEWLINK, 0, ifinfomsg{});
@@ -165,13 +172,23 @@ std::optional<Link> parseLink(const Reply& reply) {
   link.master = static_cast<IfIndex>(attributes.u32(IFLA_MASTER).value_or(0));
   link.peer = static_cast<IfIndex>(attributes.u32(IFLA_LINK).value_or(0));
   link.operState = attributes.u8(IFLA_OPERSTATE).value_or(0);
+  link.carrier = attributes.u8(IFLA_CARRIER).value_or(0) != 0;
+  link.group = attributes.u32(IFLA_GROUP).value_or(0);
+  const Attributes inet6 = attributes.nested(IFLA_AF_SPEC).nested(AF_INET6);
+  link.ipv6LinkLocal = inet6.u8(IFLA_INET6_ADDR_GEN_MODE) != IN6_ADDR_GEN_MODE_NONE;
   const auto mac = attributes.find(IFLA_ADDRESS);
   if (mac && mac->size() == 6) link.mac = MacAddress::fromBytes(mac->data());
+  link.txQueueLength = attributes.u32(IFLA_TXQLEN).value_or(0);
+  const auto permanent = attributes.find(IFLA_PERM_ADDRESS);
+  if (permanent && permanent->size() == 6)
+    link.permanentMac = MacAddress::fromBytes(permanent->data());
+  link.parentDevice = attributes.string(IFLA_PARENT_DEV_NAME).value_or("");
   const Attributes info = attributes.nested(IFLA_LINKINFO);
   link.kind = info.string(IFLA_INFO_KIND).value_or("");
   if (link.kind == "bridge") {
     link.vlanFiltering = info.nested(IFLA_INFO_DATA).u8(IFLA_BR_VLAN_FILTERING).value_or(0) != 0;
   }
+  link.data = parseLinkKind(link.kind, info.nested(IFLA_INFO_DATA));
   if (info.string(IFLA_INFO_SLAVE_KIND) == "bridge") {
     const Attributes port = info.nested(IFLA_INFO_SLAVE_DATA);
     link.hairpin = port.u8(IFLA_BRPORT_MODE).value_or(0) != 0;
@@ -236,11 +253,24 @@ Result<Link> Rtnl::createBridge(const BridgeSpec& spec) {
       work.batch.putU8(IFLA_BR_VLAN_FILTERING, 1);
     }
   }
-  if (!spec.alias.empty()) {
-    work.begin("name the owner of '" + spec.name + "'", RTM_NEWLINK, 0, ifinfomsg{});
+  if (!spec.alias.empty()) addAlias(work, spec.name, spec.alias);
+  addGetLink(work, IfIndex::kNone, spec.name);
+  const std::vector<Answer> answers = TRY(run(socket_, work));
+  return linkFrom(answers.back());
+}
+
+Result<Link> Rtnl::createIfb(const IfbSpec& spec) {
+  Work work;
+  ifinfomsg header{};
+  header.ifi_flags = header.ifi_change = IFF_UP;
+  work.begin("create ifb '" + spec.name + "'", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header);
+  {
     work.batch.putString(IFLA_IFNAME, spec.name);
-    work.batch.putString(IFLA_IFALIAS, spec.alias);
+    if (spec.mtuBytes != 0) work.batch.putU32(IFLA_MTU, spec.mtuBytes);
+    const auto info = work.batch.nest(IFLA_LINKINFO);
+    work.batch.putString(IFLA_INFO_KIND, "ifb");
   }
+  addAlias(work, spec.name, spec.alias);
   addGetLink(work, IfIndex::kNone, spec.name);
   const std::vector<Answer> answers = TRY(run(socket_, work));
   return linkFrom(answers.back());
@@ -293,7 +323,7 @@ Result<void> Rtnl::removeLinks(const std::vector<IfIndex>& links) {
   return std::move(outcome).take();
 }
 
-Result<void> Rtnl::removeLinkDetached(IfIndex index, const std::vector<int>& held) {
+Result<void> Rtnl::removeLinkDetached(IfIndex index) {
   const std::string doing = "remove link " + std::to_string(raw(index));
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fromErrno(errno, doing);
@@ -303,8 +333,7 @@ Result<void> Rtnl::removeLinkDetached(IfIndex index, const std::vector<int>& hel
   // namespace would need its events from there.
   Socket events = TRY(Socket::open(NETLINK_ROUTE));
   TRY(events.subscribe(RTNLGRP_LINK));
-  std::vector<int> kept = held;
-  kept.insert(kept.end(), {socket_.fd(), writeEnd.get()});
+  std::vector<int> kept{socket_.fd(), writeEnd.get()};
   const pid_t child = ::fork();
   if (child < 0) return removeLink(index);
   if (child == 0) deleteInChild(socket_.fd(), index, writeEnd.get(), kept);

@@ -1,27 +1,43 @@
 #include <linux/fib_rules.h>
 
 #include <algorithm>
+#include <array>
 
 #include "netlink/rtnl_internal.h"
 
 namespace culvert::netlink {
 namespace {
 
-std::string describe(const RouteSpec& route) {
-  std::string text = route.dst.isDefault() ? "default" : route.dst.text();
-  if (route.gateway) text += " via " + route.gateway->text();
-  return text;
+/// Whether routes of the type lead anywhere: not blackhole, unreachable, prohibit, throw.
+bool isForwarding(std::uint8_t type) {
+  return type < RTN_BLACKHOLE || type > RTN_THROW;
 }
 
 std::uint8_t scopeOf(const RouteSpec& route) {
   if (route.scope) return *route.scope;
-  return route.gateway || route.dst.family() == Family::kV6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  const bool direct = !route.gateway && !route.nexthopId && isForwarding(route.type);
+  return direct && route.dst.family() == Family::kV4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+}
+
+/// RTA_VIA: a gateway of another family (struct rtvia).
+std::optional<IpAddress> readVia(const Attributes& attributes) {
+  const auto via = attributes.find(RTA_VIA);
+  std::uint16_t family = 0;
+  if (!via || via->size() < sizeof family) return std::nullopt;
+  std::memcpy(&family, via->data(), sizeof family);
+  if (family != AF_INET && family != AF_INET6) return std::nullopt;
+  const auto known = static_cast<Family>(family);
+  if (via->size() != sizeof family + addressBytes(known)) return std::nullopt;
+  return IpAddress::fromBytes(known, via->data() + sizeof family);
 }
 
 /// One next hop of an RTA_MULTIPATH, or the route's own.
-void readHop(const Attributes& attributes, RouteSpec& route) {
+void readHop(const Attributes& attributes, unsigned flags, RouteSpec& route) {
   route.gateway = attributes.address(RTA_GATEWAY, route.dst.family());
+  if (!route.gateway) route.gateway = readVia(attributes);
   if (const auto link = attributes.u32(RTA_OIF)) route.link = static_cast<IfIndex>(*link);
+  route.onLink = (flags & RTNH_F_ONLINK) != 0;
+  route.encap = parseEncap(attributes.u16(RTA_ENCAP_TYPE), attributes.nested(RTA_ENCAP));
 }
 
 std::vector<RouteSpec> splitHops(std::string_view hops, const RouteSpec& shared) {
@@ -32,11 +48,21 @@ std::vector<RouteSpec> splitHops(std::string_view hops, const RouteSpec& shared)
     if (hop.rtnh_len < sizeof hop || hop.rtnh_len > hops.size()) break;
     RouteSpec route = shared;
     route.link = static_cast<IfIndex>(hop.rtnh_ifindex);
-    readHop(Attributes(hops.substr(sizeof hop, hop.rtnh_len - sizeof hop)), route);
-    routes.push_back(std::move(route));
+    readHop(Attributes(hops.substr(sizeof hop, hop.rtnh_len - sizeof hop)), hop.rtnh_flags, route);
+    routes.push_back(route);
     hops.remove_prefix(std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), hops.size()));
   }
   return routes;
+}
+
+void putGateway(Batch& batch, const RouteSpec& route) {
+  const IpAddress& gateway = *route.gateway;
+  if (gateway.family() == route.dst.family()) return batch.putAddress(RTA_GATEWAY, gateway);
+  std::array<char, 2 + 16> via{};
+  const auto family = static_cast<std::uint16_t>(gateway.family());
+  std::memcpy(via.data(), &family, sizeof family);
+  std::memcpy(via.data() + sizeof family, gateway.bytes(), gateway.size());
+  batch.put(RTA_VIA, via.data(), sizeof family + gateway.size());
 }
 
 void putPrefix(Batch& batch, std::uint16_t type, const IpPrefix& prefix) {
@@ -60,11 +86,19 @@ void addRuleRequest(Work& work, std::uint16_t type, std::uint16_t flags, const R
   if (!rule.inLink.empty()) batch.putString(FRA_IIFNAME, rule.inLink);
   if (rule.priority) batch.putU32(FRA_PRIORITY, *rule.priority);
   batch.putU32(FRA_TABLE, rule.table);
+  if (rule.protocol != 0) batch.putU8(FRA_PROTOCOL, rule.protocol);
 }
 
 }  // namespace
 
-void addRouteRequest(Work& work, std::uint16_t type, std::uint16_t flags, const RouteSpec& route) {
+std::string describe(const RouteSpec& route) {
+  std::string text = route.dst.isDefault() ? "default" : route.dst.text();
+  if (route.gateway) text += " via " + route.gateway->text();
+  if (route.nexthopId) text += " nhid " + std::to_string(*route.nexthopId);
+  return text;
+}
+
+void putRoute(Batch& batch, std::uint16_t type, std::uint16_t flags, const RouteSpec& route) {
   const std::uint32_t table = route.table.value_or(RT_TABLE_MAIN);
   rtmsg header{};
   header.rtm_family = static_cast<std::uint8_t>(route.dst.family());
@@ -75,19 +109,26 @@ void addRouteRequest(Work& work, std::uint16_t type, std::uint16_t flags, const 
   header.rtm_scope =
       type == RTM_DELROUTE && !route.scope ? std::uint8_t{RT_SCOPE_NOWHERE} : scopeOf(route);
   header.rtm_type = route.type;
-  work.begin((type == RTM_NEWROUTE ? "add route " : "remove route ") + describe(route), type, flags,
-             header, type == RTM_NEWROUTE);
-  Batch& batch = work.batch;
+  header.rtm_flags = route.onLink ? RTNH_F_ONLINK : 0;
+  batch.begin(type, flags, header);
   putPrefix(batch, RTA_DST, route.dst);
-  if (route.gateway) batch.putAddress(RTA_GATEWAY, *route.gateway);
+  if (route.gateway) putGateway(batch, route);
   if (route.source) batch.putAddress(RTA_PREFSRC, *route.source);
   if (route.link != IfIndex::kNone) batch.putU32(RTA_OIF, raw(route.link));
   if (route.priority) batch.putU32(RTA_PRIORITY, *route.priority);
   batch.putU32(RTA_TABLE, table);
+  if (route.nexthopId) batch.putU32(RTA_NH_ID, *route.nexthopId);
+  if (route.encap) putEncap(batch, RTA_ENCAP_TYPE, RTA_ENCAP, *route.encap);
   if (!route.mtuBytes && !route.advmssBytes) return;
   const auto metrics = batch.nest(RTA_METRICS);
   if (route.mtuBytes) batch.putU32(RTAX_MTU, *route.mtuBytes);
   if (route.advmssBytes) batch.putU32(RTAX_ADVMSS, *route.advmssBytes);
+}
+
+void addRouteRequest(Work& work, std::uint16_t type, std::uint16_t flags, const RouteSpec& route) {
+  putRoute(work.batch, type, flags, route);
+  work.doing.push_back((type == RTM_NEWROUTE ? "add route " : "remove route ") + describe(route));
+  work.mayExist.push_back(type == RTM_NEWROUTE);
 }
 
 std::vector<RouteSpec> parseRoutes(const Reply& reply) {
@@ -109,27 +150,60 @@ std::vector<RouteSpec> parseRoutes(const Reply& reply) {
   const Attributes metrics = attributes.nested(RTA_METRICS);
   route.mtuBytes = metrics.u32(RTAX_MTU);
   route.advmssBytes = metrics.u32(RTAX_ADVMSS);
-  if (const auto hops = attributes.find(RTA_MULTIPATH)) return splitHops(*hops, route);
-  readHop(attributes, route);
+  route.nexthopId = attributes.u32(RTA_NH_ID);
+  const auto hops = attributes.find(RTA_MULTIPATH);
+  if (hops && !route.nexthopId) return splitHops(*hops, route);
+  readHop(attributes, header.rtm_flags, route);
   return {route};
 }
 
 Result<std::vector<RouteSpec>> Rtnl::listRoutes(Family family, std::uint32_t table) {
+  return listRoutes({.family = family, .table = table});
+}
+
+Result<std::vector<RouteSpec>> Rtnl::listRoutes(const RouteFilter& filter) {
   Batch batch;
   rtmsg header{};
-  header.rtm_family = static_cast<std::uint8_t>(family);
+  header.rtm_family = static_cast<std::uint8_t>(filter.family);
+  header.rtm_protocol = filter.protocol;
   batch.begin(RTM_GETROUTE, NLM_F_DUMP, header);
-  if (table != 0) batch.putU32(RTA_TABLE, table);
+  if (filter.table != 0) batch.putU32(RTA_TABLE, filter.table);
+  if (filter.link != IfIndex::kNone) batch.putU32(RTA_OIF, raw(filter.link));
   std::vector<RouteSpec> routes;
   auto replies = socket_.dump(batch);
   // A table that was never used does not exist for the kernel's filter; it is simply empty.
-  if (!replies && table != 0 && replies.error().code == Errc::kNotFound) return routes;
+  if (!replies && filter.table != 0 && replies.error().code == Errc::kNotFound) return routes;
   if (!replies) return std::move(replies).error().wrap("list routes");
   for (const Reply& reply : *replies) {
-    for (RouteSpec& route : parseRoutes(reply))
-      routes.push_back(std::move(route));
+    for (const RouteSpec& route : parseRoutes(reply))
+      routes.push_back(route);
   }
   return routes;
+}
+
+Result<RouteSpec> Rtnl::findRoute(const IpAddress& destination) {
+  return findRoute(RouteQuery{.destination = destination});
+}
+
+Result<RouteSpec> Rtnl::findRoute(const RouteQuery& query) {
+  const IpAddress& destination = query.destination;
+  Work work;
+  rtmsg header{};
+  header.rtm_family = static_cast<std::uint8_t>(destination.family());
+  header.rtm_dst_len = addressBits(destination.family());
+  header.rtm_src_len = query.source ? addressBits(query.source->family()) : std::uint8_t{0};
+  work.begin("find the route to " + destination.text(), RTM_GETROUTE, 0, header);
+  work.batch.putAddress(RTA_DST, destination);
+  if (query.source) work.batch.putAddress(RTA_SRC, *query.source);
+  if (query.link != IfIndex::kNone) work.batch.putU32(RTA_OIF, raw(query.link));
+  if (query.mark) work.batch.putU32(RTA_MARK, *query.mark);
+  for (const Answer& answer : TRY(run(socket_, work))) {
+    for (const Reply& reply : answer.replies) {
+      for (const RouteSpec& route : parseRoutes(reply))
+        return route;
+    }
+  }
+  return makeError(Errc::kIo, "find the route to " + destination.text() + ": no answer");
 }
 
 Result<void> Rtnl::addRoute(const RouteSpec& route) {
@@ -168,6 +242,7 @@ std::optional<RuleSpec> parseRule(const Reply& reply) {
   rule.inLink = attributes.string(FRA_IIFNAME).value_or("");
   rule.table = attributes.u32(FRA_TABLE).value_or(header.table);
   rule.priority = attributes.u32(FRA_PRIORITY);
+  rule.protocol = attributes.u8(FRA_PROTOCOL).value_or(0);
   return rule;
 }
 

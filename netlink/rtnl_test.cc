@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "netlink/sysctl.h"
+#include "netlink/tap.h"
 
 namespace culvert::netlink {
 namespace {
@@ -228,6 +229,52 @@ TEST_F(RtnlTest, MembersAreListedByTheirMaster) {
   ASSERT_TRUE(members) << members.error().message;
   ASSERT_EQ(members->size(), 1U);
   EXPECT_EQ(members->front().name, "v0");
+}
+
+TEST_F(RtnlTest, ALinkOnAnotherIsBornInItsNamespaceWithAllItWasGiven) {
+  const auto uplink = host_->createVeth(spec("uplink"));
+  ASSERT_TRUE(uplink);
+  const MacAddress mac = MacAddress::random();
+  const Macvlan kind{.mode = Macvlan::Mode::kVepa, .broadcastQueue = 2000};
+  const auto made = host_->createLink({.name = "net1",
+                                       .kind = kind,
+                                       .lower = uplink->near.index,
+                                       .ns = container_.get(),
+                                       .mac = mac,
+                                       .mtuBytes = 1300});
+  ASSERT_TRUE(made) << made.error().message;
+  const auto link = inside_->findLink("net1");
+  ASSERT_TRUE(link);
+  EXPECT_EQ(link->data, LinkKind(kind));
+  EXPECT_EQ(link->mac, mac);
+  EXPECT_EQ(link->mtuBytes, 1300U);
+  EXPECT_EQ(link->peer, uplink->near.index);
+  EXPECT_FALSE(host_->findLink("net1"));
+}
+
+TEST_F(RtnlTest, ATapStaysInItsNamespaceAndItsNameIsTaken) {
+  ASSERT_TRUE(probeTap());
+  const auto made = createTap(*container_, {.name = "tap0", .owner = 0});
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(inside_->findLink("tap0")->kind, "tun");
+  EXPECT_FALSE(inside_->findLink("tap0")->isUp());
+  EXPECT_EQ(createTap(*container_, {.name = "tap0"}).error().code, Errc::kAlreadyExists);
+  EXPECT_FALSE(host_->findLink("tap0"));
+}
+
+TEST_F(RtnlTest, ATapWhoseContextIsRefusedIsNotMade) {
+  if (hasSelinux()) GTEST_SKIP() << "SELinux's policy decides here";
+  const auto made = createTap(*container_, {.name = "tap0", .selinuxContext = "u:r:t:s0"});
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message.find("SELinux context for tap 'tap0'"), std::string::npos);
+  EXPECT_FALSE(inside_->findLink("tap0"));
+}
+
+TEST_F(RtnlTest, TheKernelIsAskedForALinkKindWithoutMakingOne) {
+  EXPECT_TRUE(host_->knowsLinkKind(Macvlan{}).value_or(false));
+  for (const LinkKind& kind : {LinkKind(Ipvlan{}), LinkKind(Vlan{.id = 1}), LinkKind(Dummy{})})
+    EXPECT_TRUE(host_->knowsLinkKind(kind));
+  EXPECT_EQ(host_->listLinks()->size(), 1U);  // lo
 }
 
 TEST_F(RtnlTest, AMissingLinkIsNotFound) {

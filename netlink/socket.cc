@@ -1,11 +1,14 @@
 #include "netlink/socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "netlink/frame.h"
 
 namespace culvert::netlink {
 namespace {
@@ -15,12 +18,23 @@ constexpr int kDumpAttempts = 10;
 /// begins anew for each: small ones make listing 100,000 elements ten times as slow.
 constexpr std::size_t kDumpBufferBytes = 32768;
 
-struct Frame {
-  nlmsghdr header{};
-  std::string_view payload;
+/// Overwrites a datagram when it goes out of scope.
+class Wipe {
+ public:
+  Wipe(const std::string& data, bool wanted) : data_(data), wanted_(wanted) {}
+  Wipe(const Wipe&) = delete;
+  Wipe& operator=(const Wipe&) = delete;
+  ~Wipe() {
+    if (wanted_) ::explicit_bzero(const_cast<char*>(data_.data()), data_.size());
+  }
+
+ private:
+  const std::string& data_;
+  bool wanted_;
 };
 
-/// Takes the next message off a datagram; false at its end or at the first malformed header.
+}  // namespace
+
 bool nextFrame(std::string_view& rest, Frame& frame) {
   if (rest.size() < sizeof(nlmsghdr)) return false;
   std::memcpy(&frame.header, rest.data(), sizeof frame.header);
@@ -32,10 +46,9 @@ bool nextFrame(std::string_view& rest, Frame& frame) {
 }
 
 Reply toReply(const Frame& frame) {
-  return {frame.header.nlmsg_type, frame.header.nlmsg_flags, std::string(frame.payload)};
+  return {frame.header.nlmsg_type, frame.header.nlmsg_flags, std::string(frame.payload),
+          frame.header.nlmsg_pid};
 }
-
-}  // namespace
 
 Result<void> parseAck(std::string_view payload, std::uint16_t flags) {
   nlmsgerr ack{};
@@ -81,7 +94,14 @@ Result<void> Socket::setOption(int option, bool mandatory) {
   return fromErrno(errno, "netlink socket option " + std::to_string(option));
 }
 
+Result<Socket> Socket::share() const {
+  UniqueFd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fromErrno(errno, "copy netlink socket");
+  return Socket(std::move(copy));
+}
+
 Result<void> Socket::sendRaw(std::string_view bytes) {
+  bound_ = true;
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   for (;;) {
@@ -153,6 +173,7 @@ Result<std::vector<Reply>> Socket::dumpOnce(Batch& batch, bool& interrupted) {
   std::vector<Reply> replies;
   for (;;) {
     const std::string datagram = TRY(receiveDatagram(kDumpBufferBytes));
+    const Wipe wipe(datagram, secret_);
     std::string_view rest = datagram;
     for (Frame frame; nextFrame(rest, frame);) {
       if (frame.header.nlmsg_seq != sequence) continue;
@@ -179,6 +200,8 @@ Result<std::vector<Reply>> Socket::dump(Batch& batch) {
     bool interrupted = false;
     auto replies = TRY(dumpOnce(batch, interrupted));
     if (!interrupted) return replies;
+    for (const Reply& reply : replies)
+      const Wipe wipe(reply.payload, secret_);
   }
   return makeError(Errc::kTryAgain, "netlink dump: interrupted by changes " +
                                         std::to_string(kDumpAttempts) + " times in a row");
@@ -189,13 +212,20 @@ Result<void> Socket::subscribe(unsigned group) {
   // kernel like the sender of what the kernel itself multicasts, and is passed over.
   sockaddr_nl own{};
   own.nl_family = AF_NETLINK;
-  if (::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
+  if (port() == 0 && ::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
     return fromErrno(errno, "bind netlink socket");
   }
   if (::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0) {
     return {};
   }
   return fromErrno(errno, "join netlink group " + std::to_string(group));
+}
+
+std::uint32_t Socket::port() const {
+  sockaddr_nl own{};
+  socklen_t size = sizeof own;
+  if (::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&own), &size) != 0) return 0;
+  return own.nl_pid;
 }
 
 Result<std::vector<Reply>> Socket::receiveRaw(int timeoutMs) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +34,16 @@ class Socket {
   /// The outer error means that the socket itself failed (kTryAgain after an overrun, ENOBUFS).
   Result<std::vector<Answer>> transact(Batch& batch);
 
+  /// A message of a batch that failed.
+  struct Failure {
+    std::size_t index = 0;
+    Error error;
+  };
+  /// Sends the batch in one system call and reads only what failed, in order: the kernel answers
+  /// nothing else. For thousands of small changes; the batch must fit the buffers
+  /// (receiveBufferBytes(), about 1 KiB for each message that may fail).
+  Result<std::vector<Failure>> transactQuietly(Batch& batch);
+
   /// transact(), and the first failure if any message failed.
   Result<void> execute(Batch& batch);
 
@@ -52,15 +63,37 @@ class Socket {
   /// and with sysErrno ENOBUFS on an overrun, after which the caller must list everything anew.
   Result<std::vector<Reply>> receiveEvents(int timeoutMs);
 
+  /// Asks for a receive buffer of `bytes`: SO_RCVBUFFORCE (CAP_NET_ADMIN), else as much as
+  /// net.core.rmem_max allows. Returns what receiveBufferBytes() is then.
+  std::size_t growReceiveBuffer(std::size_t bytes);
+  /// As the kernel counts: each waiting message takes its size and some 700 bytes.
+  std::size_t receiveBufferBytes() const;
+  /// The netlink port, by which notifications name who caused them; 0 before anything was sent.
+  std::uint32_t port() const;
+  /// The next datagram that waits, or nothing if none does. Never blocks. With kTryAgain and
+  /// sysErrno ENOBUFS some were lost: then read on until nothing waits (the kernel delivers none
+  /// before), and list everything anew.
+  Result<std::optional<std::vector<Reply>>> receiveWaiting();
+  /// From now on what is received is overwritten after use, but for what is returned.
+  void keepSecrets() noexcept { secret_ = true; }
+
   int fd() const noexcept { return fd_.get(); }
+  /// Another descriptor of the same socket, for use in turn with this one.
+  Result<Socket> share() const;
+  /// Whether anything was ever sent: before that the kernel does not know the socket.
+  bool isBound() const noexcept { return fd_ && bound_; }
 
  private:
   explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<void> setOption(int option, bool mandatory);
+  Result<std::string_view> receiveNow(bool& fromKernel);
   Result<std::string> receiveDatagram(std::size_t bufferBytes = 0);
   Result<std::vector<Reply>> dumpOnce(Batch& batch, bool& interrupted);
 
   UniqueFd fd_;
+  bool bound_ = false;
+  bool secret_ = false;
+  std::vector<char> room_;  // of receiveWaiting()
   std::uint32_t nextSequence_ = 1;
 };
 

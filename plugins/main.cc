@@ -1,39 +1,33 @@
 // culvert-cni: every CNI plugin in one static executable, chosen by the name it is called under.
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "cni/dispatcher.h"
-#include "ipam/host_local/host_local.h"
-#include "ipam/static/static.h"
-#include "plugins/bridge/bridge.h"
-#include "plugins/loopback/loopback.h"
-#include "plugins/ptp/ptp.h"
+#include "ipam/dhcp/daemon.h"
+#include "plugins/registry.h"
 
 namespace {
 
 using culvert::cni::Plugin;
-
-constexpr std::array<const Plugin*, 5> kPlugins{
-    &culvert::plugins::kBridge, &culvert::plugins::kPtp, &culvert::plugins::kLoopback,
-    &culvert::ipam::kHostLocal, &culvert::ipam::kStatic};
-
-const Plugin* findPlugin(std::string_view name) {
-  for (const Plugin* plugin : kPlugins) {
-    if (plugin->name == name) return plugin;
-  }
-  return nullptr;
-}
+using culvert::plugins::findPlugin;
 
 int usage() {
   std::fputs(
       "usage: culvert-cni PLUGIN, or a link to culvert-cni called PLUGIN; PLUGIN is one of:\n",
       stderr);
-  for (const Plugin* plugin : kPlugins) {
+  for (const Plugin* plugin : culvert::plugins::allPlugins()) {
     std::fprintf(stderr, "  %.*s\n", static_cast<int>(plugin->name.size()), plugin->name.data());
   }
   return 2;
+}
+
+/// "dhcp daemon FLAGS": the only plugin that has something to run beside it.
+bool asksForDaemon(std::string_view name, const std::vector<std::string>& arguments) {
+  return name == "dhcp" && !arguments.empty() && arguments.front() == "daemon";
 }
 
 }  // namespace
@@ -41,8 +35,14 @@ int usage() {
 int main(int argc, char** argv) {
   std::string_view name = argc > 0 ? argv[0] : "";
   name.remove_prefix(name.rfind('/') + 1);  // npos + 1 is 0
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (findPlugin(name) == nullptr && !arguments.empty()) {  // culvert-cni PLUGIN
+    name = argv[1];
+    arguments.erase(arguments.begin());
+  }
+  if (asksForDaemon(name, arguments))
+    return culvert::ipam::dhcp::daemonMain({arguments.begin() + 1, arguments.end()});
   const Plugin* plugin = findPlugin(name);
-  if (plugin == nullptr && argc == 2) plugin = findPlugin(argv[1]);
   if (plugin == nullptr) return usage();
   return culvert::cni::dispatch(*plugin, culvert::cni::processIo());
 }

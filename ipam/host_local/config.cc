@@ -214,6 +214,7 @@ Result<void> readRequestedFromArgs(const std::string& raw, std::vector<IpAddress
 std::string readPath(const ConfigReader& reader, std::string_view key) {
   std::string path = reader.string(key);
   if (path.find('\0') != std::string::npos) reader.problem(key, "holds a NUL");
+  if (!path.empty() && path[0] != '/') reader.problem(key, "is no absolute path");
   return path;
 }
 

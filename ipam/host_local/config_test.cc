@@ -152,6 +152,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{R"({"ranges": [[{"subnet": "10.1.3.0/24"}], [{"subnet": "10.1.0.0/16"}]]})",
               "range set 0 overlaps with 1"},
         Fault{R"({"subnet": "10.1.2.0/24", "dataDir": "/x\u0000y"})", "ipam.dataDir: "},
+        Fault{R"({"subnet": "10.1.2.0/24", "dataDir": "var/lib/cni"})", "ipam.dataDir: "},
         Fault{R"({"subnet": "10.1.2.0/24", "routes": [{"gw": "10.1.2.1"}]})",
               "ipam.routes[0].dst: is missing"}));
 

@@ -10,6 +10,7 @@
 #include "ipam/host_local/config.h"
 #include "ipam/host_local/disk_store.h"
 #include "ipam/host_local/garbage.h"
+#include "ipam/host_local/pod_addresses.h"
 #include "ipam/host_local/resolv_conf.h"
 
 namespace culvert::ipam {
@@ -20,7 +21,8 @@ Owner ownerOf(const cni::Request& request) {
 }
 
 Result<cni::AddResult> add(const cni::Request& request) {
-  const HostLocalConfig config = TRY(parseHostLocal(request));
+  const cni::Request answered = TRY(withPodAddresses(request));
+  const HostLocalConfig config = TRY(parseHostLocal(answered));
   cni::AddResult result;
   result.routes = config.routes;
   if (!config.resolvConf.empty()) {

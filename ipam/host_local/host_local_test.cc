@@ -73,6 +73,17 @@ class HostLocalTest : public ::testing::Test {
   testing::TempDir temp;
 };
 
+TEST_F(HostLocalTest, AddAsksTheDaemonForPodsOnlyAndSaysTryAgainWithoutOne) {
+  const json config = conf(
+      R"({"ranges": [[{"subnet": "10.1.2.0/24"}]], "podAddresses": "/nonexistent/culvertd.sock"})");
+  EXPECT_EQ(addText(config), "10.1.2.2/24") << "no pod's name, no question";
+  const auto pod =
+      add(config, "c2", "eth0", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0");
+  ASSERT_FALSE(pod);
+  EXPECT_EQ(pod.error().code, Errc::kTryAgain) << pod.error().message;
+  EXPECT_FALSE(exists(temp / "data/net/10.1.2.3")) << "nothing may be reserved then";
+}
+
 TEST_F(HostLocalTest, AddReturnsAddressesGatewaysRoutesAndDns) {
   writeText(temp / "resolv.conf", "nameserver 192.0.2.3\nsearch example.org\n");
   json config = conf(R"({"ranges": [[{"subnet": "10.1.2.0/24"}, {"subnet": "10.2.2.0/24"}],

@@ -137,8 +137,10 @@ Result<cni::AddResult> add(const cni::Request& request) {
   TRY(refuseExisting(sandbox, host, request));
 
   cni::Rollback rollback;
-  cni::AddResult result = TRY(allocate(ipam, request, config, rollback));
-  const std::vector<Link> bridgeLinks = TRY(prepareHost(host, request, config, result));
+  const bool linkFirst = ipam && ipam->needsLink();
+  cni::AddResult result;
+  if (!linkFirst) result = TRY(allocate(ipam, request, config, rollback));
+  std::vector<Link> bridgeLinks = TRY(prepareHost(host, request, config, result));
 
   const MacAddress mac = config.mac.value_or(MacAddress::random());
   const netlink::Veth veth =
@@ -147,6 +149,10 @@ Result<cni::AddResult> add(const cni::Request& request) {
   // Errors ignored: a host without IPv6 has no such setting.
   static_cast<void>(netlink::writeSysctl("ipv6/conf/" + veth.near.name + "/accept_ra", "0"));
   TRY(configurePortVlans(host, veth.near.index, config));
+  if (linkFirst) {
+    result = TRY(allocate(ipam, request, config, rollback));
+    bridgeLinks = TRY(prepareHost(host, request, config, result));
+  }
 
   // Guards before traffic: they are in place when the container's end comes up.
   rollback.onFailure("remove firewall state", [&request] { return undoHostFirewall(request); });

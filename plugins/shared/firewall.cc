@@ -4,6 +4,7 @@
 #include <set>
 
 #include "hostfw/masquerade.h"
+#include "hostfw/reference_state.h"
 #include "hostfw/spoof_check.h"
 #include "netlink/nft.h"
 #include "plugins/shared/sandbox.h"
@@ -28,7 +29,7 @@ Result<void> ensureHostFirewall(const cni::Request& request, const HostFirewall&
                                 const MacAddress& containerMac) {
   const bool masquerade = wanted.masquerade && !result.ips.empty();
   if (!masquerade && !wanted.spoofCheck) return {};
-  nft::Connection nft = TRY(nft::Connection::open());
+  nft::Connection nft = TRY(nft::Connection::openBriefly());
   if (masquerade)
     TRY(hostfw::ensureMasquerade(nft, ownerOf(request), addressesOf(result)).context("ipMasq"));
   if (wanted.spoofCheck) {
@@ -44,6 +45,7 @@ Result<void> removeHostFirewall(nft::Connection& nft, const cni::Request& reques
   outcome.note(
       hostfw::removeSpoofCheck(nft, ownerOf(request), hostfw::hostVethName(ownerOf(request)))
           .context("remove macspoofchk"));
+  outcome.note(hostfw::removeReferenceInterface(nft, ownerOf(request)));
   return std::move(outcome).take();
 }
 
@@ -52,7 +54,7 @@ Result<void> verifyHostFirewall(const cni::Request& request, const HostFirewall&
                                 const MacAddress& containerMac) {
   const bool masquerade = wanted.masquerade && !result.ips.empty();
   if (!masquerade && !wanted.spoofCheck) return {};
-  nft::Connection nft = TRY(nft::Connection::open());
+  nft::Connection nft = TRY(nft::Connection::openBriefly());
   if (masquerade) {
     const std::vector<IpPrefix> have = TRY(hostfw::findMasquerade(nft, ownerOf(request)));
     for (const IpPrefix& address : addressesOf(result)) {
@@ -72,12 +74,13 @@ Result<void> verifyHostFirewall(const cni::Request& request, const HostFirewall&
 Result<void> collectHostFirewall(const cni::Request& request) {
   const std::set<Attachment> valid(request.validAttachments->begin(),
                                    request.validAttachments->end());
-  nft::Connection nft = TRY(nft::Connection::open());
+  nft::Connection nft = TRY(nft::Connection::openBriefly());
   FirstError outcome;
   const auto masquerades = hostfw::collectMasquerade(nft, request.network, valid);
   if (!masquerades) outcome.note(masquerades.error());
   const auto guards = hostfw::collectSpoofCheck(nft, request.network, valid);
   if (!guards) outcome.note(guards.error());
+  outcome.note(hostfw::collectReferenceInterface(nft, request.network, valid));
   return std::move(outcome).take();
 }
 

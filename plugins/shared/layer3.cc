@@ -23,7 +23,7 @@ Error checkFailed(const std::string& what) {
 }
 
 /// IPv6 must be on in the namespace and on the interface; runs inside the namespace.
-Result<void> enableIpv6(const std::string& ifName, bool duplicateDetection) {
+Result<void> enableIpv6(const std::string& ifName, const Layer3Options& options) {
   const std::string conf = "ipv6/conf/" + ifName + "/";
   for (const std::string& name : {std::string("lo"), ifName}) {
     const auto disabled = netlink::readSysctl("ipv6/conf/" + name + "/disable_ipv6");
@@ -35,8 +35,9 @@ Result<void> enableIpv6(const std::string& ifName, bool duplicateDetection) {
     if (*disabled != "0") TRY(netlink::writeSysctl("ipv6/conf/" + name + "/disable_ipv6", "0"));
   }
   TRY(netlink::writeSysctl(conf + "keep_addr_on_down", "1"));
-  if (duplicateDetection) TRY(netlink::writeSysctl(conf + "enhanced_dad", "1"));
-  return netlink::writeSysctl(conf + "accept_dad", duplicateDetection ? "1" : "0");
+  if (options.neighbourNotify) TRY(netlink::writeSysctl(conf + "ndisc_notify", "1"));
+  if (options.duplicateDetection) TRY(netlink::writeSysctl(conf + "enhanced_dad", "1"));
+  return netlink::writeSysctl(conf + "accept_dad", options.duplicateDetection ? "1" : "0");
 }
 
 /// Whether detection has ended for all of the link's addresses.
@@ -133,7 +134,7 @@ Result<void> configureContainer(Sandbox& sandbox, InterfaceSetup setup,
   const bool v6 = hasFamily(result, Family::kV6);
   if (v6) {
     const Link link = TRY(sandbox.rtnl.findLink(setup.link));
-    TRY(sandbox.ns.run([&] { return enableIpv6(link.name, options.duplicateDetection); }));
+    TRY(sandbox.ns.run([&] { return enableIpv6(link.name, options); }));
   }
   setup.arpNotify = options.arpNotify && hasFamily(result, Family::kV4);
   for (auto& address : setup.addresses)

@@ -11,6 +11,7 @@ namespace culvert::plugins {
 
 struct Layer3Options {
   bool arpNotify = false;           // gratuitous ARP at link-up
+  bool neighbourNotify = false;     // unsolicited neighbour advertisement at link-up
   bool duplicateDetection = false;  // IPv6 DAD, and wait for its verdict
 };
 

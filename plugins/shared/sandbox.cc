@@ -33,6 +33,12 @@ Result<void> removeContainerEnd(const cni::Request& request) {
   return ignoreNotFound(sandbox->rtnl.removeLink(link->index));
 }
 
+std::string ipamType(const cni::Request& request) {
+  cni::Problems ignored;
+  const cni::ConfigReader reader(*request.config, "", ignored);
+  return reader.object("ipam").string("type");
+}
+
 }  // namespace
 
 hostfw::Owner ownerOf(const cni::Request& request) {
@@ -65,24 +71,27 @@ Result<void> refuseExisting(Sandbox& sandbox, Rtnl& host, const cni::Request& re
   return refuseLink(host.findLink(hostfw::hostVethName(ownerOf(request))), request.ifName);
 }
 
-Result<void> removeVeth(const cni::Request& request, const std::vector<int>& held) {
+Result<void> removeVeth(const cni::Request& request) {
   Rtnl host = TRY(Rtnl::open());
   const auto link = host.findLink(hostfw::hostVethName(ownerOf(request)));
-  if (link) return ignoreNotFound(host.removeLinkDetached(link->index, held));
+  if (link) return ignoreNotFound(host.removeLinkDetached(link->index));
   if (link.error().code != Errc::kNotFound) return link.error();
   return removeContainerEnd(request);
 }
 
+bool releaseNeedsLink(const cni::Request& request) {
+  const std::string type = ipamType(request);
+  return !type.empty() && ipam::needsLink(type);
+}
+
 Result<void> releaseAddresses(const cni::Request& request) {
-  cni::Problems ignored;
-  const cni::ConfigReader reader(*request.config, "", ignored);
-  const std::string type = reader.object("ipam").string("type");
+  const std::string type = ipamType(request);
   if (type.empty()) return {};
   const ipam::Delegate ipam = TRY(ipam::Delegate::find(type, request));
   return ipam.del(request);
 }
 
-Result<void> collectLinks(Rtnl& host, const cni::Request& request) {
+Result<void> collectLinks(Rtnl& host, const cni::Request& request, std::string_view kind) {
   std::set<std::string> valid;
   for (const cni::Attachment& attachment : *request.validAttachments) {
     valid.insert(
@@ -92,7 +101,8 @@ Result<void> collectLinks(Rtnl& host, const cni::Request& request) {
   std::vector<netlink::IfIndex> stale;
   for (const Link& link : TRY(host.listLinks())) {
     const auto owner = hostfw::parseLinkAlias(link.alias);
-    if (!owner || owner->network != network.network || owner->attachment == network.attachment)
+    if (link.kind != kind || !owner || owner->network != network.network ||
+        owner->attachment == network.attachment)
       continue;
     if (!valid.contains(owner->attachment)) stale.push_back(link.index);
   }

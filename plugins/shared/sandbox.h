@@ -32,15 +32,19 @@ Result<void> refuseExisting(Sandbox& sandbox, netlink::Rtnl& host, const cni::Re
 
 /// Removes the attachment's veth pair by the host end's name, which follows from the request
 /// alone; failing that, by the container's end (pairs that the reference plugins made). Success if
-/// there is neither. `held`: as in Rtnl::removeLinkDetached().
-Result<void> removeVeth(const cni::Request& request, const std::vector<int>& held = {});
+/// there is neither.
+Result<void> removeVeth(const cni::Request& request);
 
 /// DEL of the IPAM plugin that the configuration names, if it names one. Nothing else of the
 /// configuration matters: what was added is removed even after it became invalid.
 Result<void> releaseAddresses(const cni::Request& request);
 
-/// GC: removes the links of `request.network` whose attachment is not valid any more. All of them
-/// go in one operation of the kernel.
-Result<void> collectLinks(netlink::Rtnl& host, const cni::Request& request);
+/// Whether releaseAddresses() must come before the link is removed (ipam::needsLink()). Otherwise
+/// it comes after: an address must not be given to somebody else while it still answers here.
+bool releaseNeedsLink(const cni::Request& request);
+
+/// GC: removes the links of `kind` (IFLA_INFO_KIND) that are `request.network`'s and whose
+/// attachment is not valid any more. All of them go in one operation of the kernel.
+Result<void> collectLinks(netlink::Rtnl& host, const cni::Request& request, std::string_view kind);
 
 }  // namespace culvert::plugins

@@ -8,12 +8,12 @@ namespace culvert::plugins {
 
 Result<void> removeAttachment(const cni::Request& request) {
   FirstError outcome;
-  auto nft = nft::Connection::open();
+  auto nft = nft::Connection::openBriefly();
   if (!nft) outcome.note(nft.error());
-  // The child that sees the link off also holds what would make us wait when we close it.
-  const auto held = nft ? nft->descriptors() : Result<std::vector<int>>(std::vector<int>());
-  outcome.note(removeVeth(request, held.value_or(std::vector<int>())));
-  outcome.note(releaseAddresses(request));
+  const bool releaseFirst = releaseNeedsLink(request);
+  if (releaseFirst) outcome.note(releaseAddresses(request));
+  outcome.note(removeVeth(request));
+  if (!releaseFirst) outcome.note(releaseAddresses(request));
   if (nft) outcome.note(removeHostFirewall(*nft, request));
   return std::move(outcome).take();
 }
@@ -26,13 +26,13 @@ Result<void> collectAttachments(const cni::Request& request, const std::string& 
   }
   if (!request.validAttachments) return std::move(outcome).take();
   netlink::Rtnl host = TRY(netlink::Rtnl::open());
-  outcome.note(collectLinks(host, request));
+  outcome.note(collectLinks(host, request, "veth"));
   outcome.note(collectHostFirewall(request));
   return std::move(outcome).take();
 }
 
 Result<void> undoHostFirewall(const cni::Request& request) {
-  nft::Connection nft = TRY(nft::Connection::open());
+  nft::Connection nft = TRY(nft::Connection::openBriefly());
   return removeHostFirewall(nft, request);
 }
 
