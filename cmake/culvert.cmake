@@ -24,7 +24,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
 endif()
 
 # The layers, lowest first. Linking upwards or sideways is a configure error.
-set(CULVERT_LAYERS base netlink hostfw cni ipam plugins)
+set(CULVERT_LAYERS base netlink hostfw cni ipam plugins daemons)
 
 function(culvert_check_layering name layer)
   list(FIND CULVERT_LAYERS ${layer} own)
