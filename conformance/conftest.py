@@ -1,6 +1,5 @@
 """Isolation, fixtures, and the rule that a run which executed nothing fails."""
 import os
-import shutil
 import subprocess
 import sys
 
@@ -20,6 +19,7 @@ def pytest_configure(config):
     netns.isolate(extra_folders=[SCRATCH])
     if config.option.basetemp is None:
         config.option.basetemp = os.path.join(SCRATCH, "tmp")
+    os.makedirs(os.path.dirname(config.option.basetemp), exist_ok=True)  # a worker of xdist has mounts of its own
 
 
 def pytest_report_header():
@@ -43,7 +43,8 @@ def plugins_exist():
 @pytest.fixture(scope="session")
 def tools():
     """The folder with the small C programs of conformance/tools, built on first use."""
-    subprocess.run(["make", "-s", "-C", os.path.join(cni.ROOT, "conformance/tools"), f"OUT={TOOLS}"], check=True)
+    folder = os.path.join(cni.ROOT, "conformance/tools")
+    subprocess.run(["flock", folder, "make", "-s", "-C", folder, f"OUT={TOOLS}"], check=True)
     return TOOLS
 
 
@@ -57,10 +58,7 @@ def spaces():
 @pytest.fixture
 def host(spaces):
     """A fresh "machine": the network namespace in which plugins run, and nothing in their folders."""
-    for folder in netns.PRIVATE_FOLDERS:
-        if folder != "/run/netns":
-            for name in os.listdir(folder):
-                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    netns.empty_folders()
     return spaces.new("host")
 
 

@@ -323,6 +323,7 @@ def test_loopback_goes_up_and_down(host, container):
 FOREIGN_IPAM = """#!/bin/sh
 env | sort > {log}/env.$CNI_COMMAND
 cat > {log}/stdin.$CNI_COMMAND
+[ -z "$CNI_NETNS" ] || nsenter --net="$CNI_NETNS" ip -o link > {log}/links.$CNI_COMMAND
 echo to-stderr >&2
 [ -e {log}/fail.$CNI_COMMAND ] && {{ printf '{{"cniVersion":"{version}","code":11,"msg":"pool is busy","details":"really"}}'; exit 1; }}
 [ "$CNI_COMMAND" = ADD ] && printf '{{"cniVersion":"{version}","ips":[{{"address":"10.70.0.5/24","gateway":"10.70.0.1"}}],"routes":[{{"dst":"0.0.0.0/0"}}]}}'
@@ -356,6 +357,15 @@ def test_a_foreign_ipam_gets_the_whole_config_and_environment(foreign):
         env = (log / f"env.{verb}").read_text()
         assert f"CNI_COMMAND={verb}" in env and f"CNI_CONTAINERID={attachment.cid}" in env
     assert "TRACEPARENT=00-abc-def-01" in (log / "env.ADD").read_text()
+
+
+def test_a_foreign_ipam_finds_the_link_present_in_add_and_del(foreign):
+    """It may be a DHCP client, which speaks through the link; host-local and static need none."""
+    attachment, log = foreign
+    attachment.add()
+    attachment.delete().expect_ok()
+    for verb in ("ADD", "DEL"):
+        assert "eth0@" in (log / f"links.{verb}").read_text(), verb
 
 
 def test_a_foreign_ipam_is_forwarded_gc_and_status(foreign, host):

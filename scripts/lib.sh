@@ -12,16 +12,19 @@ needs_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root: sudo ./dev $1"; }
 # A group of Debian packages, for `need`. Each is the least that its commands run with.
 packages() {
   case $1 in
-    build) echo g++ cmake ninja-build nettle-dev nlohmann-json3-dev libexpected-dev ;;
-    unit) echo libgtest-dev libgmock-dev ;;
+    build) echo g++ cmake ninja-build nettle-dev nlohmann-json3-dev libexpected-dev libboost-dev libmbedtls-dev libyaml-dev libboost-program-options-dev libssl-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev ;;
+    unit) echo libgtest-dev libgmock-dev libyaml-cpp-dev ;;
     network) echo iproute2 iputils-ping nftables python3 util-linux ;;
     bench) echo gcc libc6-dev make containernetworking-plugins iptables ;;
-    conformance) echo gcc libc6-dev make python3-pytest containernetworking-plugins iptables strace procps ;;
+    conformance) echo gcc libc6-dev make python3-pytest python3-pytest-xdist python3-yaml containernetworking-plugins iptables strace procps iperf3 openssl zsh fish ;;
+    sources) echo etcd-server etcd-client openssl ;;
+    bgp) echo bird2 gobgpd ;;
+    dhcp) echo dnsmasq-base kea-dhcp4-server kea-dhcp6-server ;;
     podman) echo podman conmon runc busybox-static ;;
     containerd) echo containerd runc busybox-static ;;
     fuzz) echo clang libclang-rt-dev ;;
     lint) echo git clang-format clang-tidy shellcheck ;;
-    vm) echo qemu-system-x86 cpio kmod busybox-static ;;
+    vm) echo qemu-system-x86 cpio kmod busybox-static wireguard-tools ;;
     *) fail "no package group $1" ;;
   esac
 }
@@ -37,7 +40,25 @@ need() {
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] || fail "missing Debian packages: ${missing[*]} (as root, ./dev installs them)"
   say "installing ${missing[*]}"
-  apt_get update && apt_get install "${missing[@]}"
+  apt_get update && without_services apt_get install "${missing[@]}" && disable_services "${missing[@]}"
+}
+
+# Tests start their own etcd, BIRD, ... in namespaces of their own: a package must not start one on this machine.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  [ ! -e $policy ] || { "$@"; return; }
+  printf '#!/bin/sh\nexit 101\n' > $policy && chmod +x $policy
+  "$@" || status=$?
+  rm -f $policy
+  return "$status"
+}
+
+disable_services() { # PACKAGE...: not at the next boot either
+  local unit
+  [ -d /run/systemd/system ] || return 0
+  dpkg -L "$@" | sed -n 's|^/.*/systemd/system/\([^/]*\.service\)$|\1|p' | while read -r unit; do
+    systemctl disable --quiet "$unit" 2> /dev/null || true
+  done
 }
 
 apt_get() { # silent, unless it fails

@@ -20,11 +20,11 @@ is_part() { [[ " ${all_parts[*]} " = *" $1 "* ]]; }
 need_for() { # all downloads come first: the parts themselves have no network
   case $1 in
     unit) need build unit ;;
-    netns) need build unit network ;;
-    conformance) need build network conformance ;;
+    netns) need build unit network bgp ;;
+    conformance) need build network conformance dhcp sources bgp ;;
     runtime) need build network conformance podman containerd ;;
-    examples) need build network ;;
-    vm) need build network conformance vm && "$top/scripts/vm/kernel.sh" ;;
+    examples) need build network dhcp ;;
+    vm) need build unit network conformance vm && "$top/scripts/vm/kernel.sh" ;;
     fuzz) need build fuzz ;;
   esac
 }
@@ -37,13 +37,17 @@ preset_of() {
   esac
 }
 
+build_for() { # what a part needs besides its preset
+  [ "$1" != vm ] || build dev routing_netlink_test
+}
+
 # Appends "PART PASSED FAILED SKIPPED SECONDS" to rows. What the part says goes to stderr and to build/test/PART.log,
 # through a tee beside this shell and not around it: `isolated` must be our own child, to end when we do.
 run_part() {
   local part=$1 started=$SECONDS status=0 log=$test_logs/$1.log tee counts
   exec 3> >(tee "$log" >&2)
   tee=$!
-  { build "$(preset_of "$part")" && say "testing: $part" &&
+  { build "$(preset_of "$part")" && build_for "$part" && say "testing: $part" &&
     isolated "$top/scripts/test-part" "$part" "$test_logs"; } >&3 2>&1 || status=$?
   exec 3>&-
   wait "$tee"
@@ -67,9 +71,20 @@ judge() { # PART STATUS "PASSED FAILED SKIPPED"
   echo "$passed $failed $skipped"
 }
 
+# The table of conformance/test_matrix.py. A blank in it is a failure once everything was run that could fill it.
+show_matrix() {
+  local reports=() report status=0
+  for report in "$test_logs"/{conformance,guest}.xml; do [ ! -f "$report" ] || reports+=("$report"); done
+  [ ${#reports[@]} -gt 0 ] || return 0
+  echo
+  "$top/scripts/matrix" "${reports[@]}" || status=$?
+  [ ${#reports[@]} -lt 2 ] || return "$status"
+}
+
 summary() { # SECONDS "PART PASSED FAILED SKIPPED SECONDS"...
   local seconds=$1 row part passed failed skipped took sum=(0 0 0)
   shift
+  show_matrix || sum[1]=1
   printf '\n%-12s %8s %8s %8s %8s\n' part passed failed skipped seconds
   for row; do
     read -r part passed failed skipped took <<< "$row"

@@ -114,10 +114,10 @@ def as_bytes(config):
     return (config if isinstance(config, str) else json.dumps(config)).encode()
 
 
-def start(host, executable, env, wrapper=()):
+def start(host, executable, env, wrapper=(), cwd=None):
     """Start a plugin inside the host namespace; the caller feeds it and waits."""
     with host.enter():
-        return subprocess.Popen([*wrapper, executable], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        return subprocess.Popen([*wrapper, executable], env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
 
 
@@ -141,11 +141,11 @@ def finish(process, what, config, began, timeout=60):
 
 
 def execute(host, plugins, name, verb, config, cid=None, netns=None, ifname=None, args=None, extra=None,
-            timeout=60, wrapper=()):
+            timeout=60, wrapper=(), cwd=None):
     """One plugin, one verb, inside the network namespace `host`."""
     env = environment(verb, plugins, cid, netns, ifname, args, extra)
     began = time.monotonic()
-    process = start(host, plugins.find(name), env, wrapper)
+    process = start(host, plugins.find(name), env, wrapper, cwd)
     return finish(process, f"{name} {verb} {cid or ''}", config, began, timeout)
 
 

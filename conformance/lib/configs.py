@@ -22,6 +22,24 @@ def ptp(data_dir, version=LATEST, name="direct", subnets=("10.30.0.0/24",), rout
             "ipam": host_local(data_dir, *subnets, routes=routes), **keys}
 
 
+def on_the_wire(data_dir, *subnets, **more):
+    """ipam of containers that are neighbours of `outside` (198.18.0.2, fd18::2) on the uplink."""
+    ranges = [[{"subnet": s, "rangeStart": s.split("/")[0][:-1] + "50" if "." in s else s.split("/")[0] + "50"}]
+              for s in subnets]
+    return {"type": "host-local", "dataDir": str(data_dir), "ranges": ranges, **more}
+
+
+def container_link(kind, data_dir, version=LATEST, name="wire", subnets=("198.18.0.0/24",), **keys):
+    """macvlan, ipvlan, vlan, dummy, tap: master is the uplink of `outside` where there is one."""
+    own = {"macvlan": {"master": "uplink"}, "ipvlan": {"master": "uplink"}, "vlan": {"master": "uplink", "vlanId": 7}}
+    return {"cniVersion": version, "name": name, "type": kind, **own.get(kind, {}),
+            "ipam": on_the_wire(data_dir, *subnets), **keys}
+
+
+def macvlan(data_dir, version=LATEST, **keys):
+    return container_link("macvlan", data_dir, version, **keys)
+
+
 def loopback(version=LATEST, name="lo"):
     return {"cniVersion": version, "name": name, "type": "loopback"}
 

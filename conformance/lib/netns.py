@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import threading
 
@@ -17,6 +18,8 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 PRIVATE_FOLDERS = ("/run/netns", "/run/culvert", "/var/lib/cni", "/run/cni")
+# The kernel puts these into every namespace once the module is loaded (net.core.fb_tunnels_only_for_init_net).
+FALLBACK_TUNNELS = {"tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip6gre0", "sit0", "ip_vti0", "ip6_vti0"}
 PREFIX = os.environ.get("CULVERT_TEST_PREFIX", "cvt")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +54,15 @@ def isolate(extra_folders=()):
     for folder in (*PRIVATE_FOLDERS, *extra_folders):
         mount_tmpfs(folder)
     _isolated = True
+
+
+def empty_folders(folders=tuple(f for f in PRIVATE_FOLDERS if f != "/run/netns")):
+    """As on a machine that has just started."""
+    assert _isolated, "isolate() first"
+    for folder in folders:
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
 def private_mounts():
@@ -114,11 +126,11 @@ class NetNs:
         return None
 
     def links(self):
-        """Names of the links inside, without lo."""
+        """Names of the links inside, without lo and the kernel's fallback tunnels."""
         with self.enter():
             with open("/proc/self/task/%d/net/dev" % threading.get_native_id()) as f:
                 names = [line.split(":")[0].strip() for line in f if ":" in line]
-        return sorted(n for n in names if n != "lo")
+        return sorted(n for n in names if n != "lo" and n not in FALLBACK_TUNNELS)
 
     def delete(self):
         subprocess.run(["ip", "netns", "del", self.name], stderr=subprocess.DEVNULL)

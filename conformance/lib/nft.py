@@ -1,5 +1,7 @@
 """Reading and breaking our nft tables from outside, for tests of CHECK, DEL and GC."""
 import json
+import socket
+import struct
 
 OUR_TABLES = (("inet", "culvert_cni"), ("bridge", "culvert_cni"))
 
@@ -8,6 +10,15 @@ def tables(ns):
     """(family, name) of every nft table."""
     listed = json.loads(ns.run("nft", "-j", "list", "tables"))["nftables"]
     return sorted((e["table"]["family"], e["table"]["name"]) for e in listed if "table" in e)
+
+
+def any_table(ns):
+    """Whether there is one at all: a dump of NFT_MSG_GETTABLE, without a process."""
+    with ns.enter():
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)  # NETLINK_NETFILTER
+    with sock:
+        sock.send(struct.pack("=IHHIIBBH", 20, 10 << 8 | 1, 0x301, 1, 0, 0, 0, 0))
+        return struct.unpack_from("=H", sock.recv(1 << 16), 4)[0] == 10 << 8
 
 
 def ours(ns):

@@ -11,6 +11,7 @@ import time
 
 from .cni import HOST_VETH
 
+IFB = re.compile(r"^bwp[0-9a-f]{12}$")  # bandwidth's
 LINK_KEYS = ("mtu", "operstate", "link_type", "txqlen", "promiscuity", "allmulti", "group", "master", "ifalias")
 PORT_KEYS = ("hairpin", "isolated", "learning", "flood", "guard", "root_block", "fastleave", "mcast_flood",
              "bcast_flood", "neigh_suppress", "vlan_tunnel", "locked")
@@ -33,6 +34,7 @@ class _Names:
         ordered = sorted(links, key=lambda l: ("link_netnsid" not in l, l["ifindex"]))
         random_names = [l["ifname"] for l in ordered if HOST_VETH.match(l["ifname"])]
         self.names = {n: f"veth#{i}" for i, n in enumerate(random_names)}
+        self.names.update({l["ifname"]: "bwp#" for l in ordered if IFB.match(l["ifname"])})
         self.fixed = {m.lower() for m in fixed_macs}
 
     def name(self, value):
@@ -62,6 +64,10 @@ def kernel(ns, fixed_macs=(), nft=True, sysctls=True):
             facts[f"rule {family} {json.dumps(rule, sort_keys=True)}"] = True
     _neighbour_facts(facts, _json(ns, "ip", "-j", "neigh", "show", "nud", "permanent"), names)
     _vlan_facts(facts, _json(ns, "bridge", "-j", "vlan"), names)
+    for line in ns.run("tc", "qdisc").splitlines():
+        kind, _, _, name, *rest = line.split()[1:]
+        if kind != "noqueue":
+            facts[f"qdisc {names.name(name)} {kind}"] = " ".join(w for i, w in enumerate(rest) if w != "refcnt" and rest[i - 1] != "refcnt")
     if nft:
         facts.update(nft_facts(ns))
     if sysctls:
@@ -84,6 +90,14 @@ def settled_all(spaces, fixed_macs=(), timeout=3.0):
             return now
         last = now
         time.sleep(0.04)
+
+
+def wait_for_dad(ns, timeout=5.0):
+    """Until no IPv6 address is tentative: only then has each its local route, a second or more after the link came up."""
+    deadline = time.monotonic() + timeout
+    while ns.run("ip", "-6", "address", "show", "tentative").strip():
+        assert time.monotonic() < deadline, "duplicate address detection does not end"
+        time.sleep(0.05)
 
 
 def _link_facts(facts, found, names):
