@@ -32,8 +32,8 @@ Result<void> Problems::take() const {
   return makeError(Errc::kInvalidConfig, all);
 }
 
-ConfigReader::ConfigReader(const json& value, std::string path, Problems& problems)
-    : value_(&value), path_(std::move(path)), problems_(&problems) {
+ConfigReader::ConfigReader(const json& value, std::string path, Problems& problems, Keys keys)
+    : value_(&value), path_(std::move(path)), problems_(&problems), keys_(keys) {
   if (value.is_object()) return;
   problems.add(path_.empty() ? "configuration" : path_, shown(value) + " is not an object");
   value_ = &emptyObject();
@@ -44,9 +44,10 @@ std::string ConfigReader::pathOf(std::string_view key) const {
 }
 
 const json* ConfigReader::find(std::string_view key) const {
-  const auto exact = value_->find(std::string(key));
+  const auto exact = value_->find(key);
   if (exact != value_->end() && !exact->is_null()) return &*exact;
-  for (const auto& [name, value] : value_->items()) {
+  if (keys_ == Keys::kExact || !value_->is_object()) return nullptr;
+  for (const auto& [name, value] : value_->get_ref<const json::object_t&>()) {
     if (name.size() == key.size() && strncasecmp(name.data(), key.data(), key.size()) == 0 &&
         !value.is_null()) {
       return &value;
@@ -177,7 +178,7 @@ const json& ConfigReader::raw(std::string_view key) const {
 
 ConfigReader ConfigReader::object(std::string_view key) const {
   const json* value = find(key);
-  return {value == nullptr ? emptyObject() : *value, pathOf(key), *problems_};
+  return {value == nullptr ? emptyObject() : *value, pathOf(key), *problems_, keys_};
 }
 
 std::vector<ConfigReader> ConfigReader::objectsOf(const json& array,
@@ -188,7 +189,7 @@ std::vector<ConfigReader> ConfigReader::objectsOf(const json& array,
     return list;
   }
   for (std::size_t i = 0; i < array.size(); ++i) {
-    list.emplace_back(array[i], path + "[" + std::to_string(i) + "]", *problems_);
+    list.emplace_back(array[i], path + "[" + std::to_string(i) + "]", *problems_, keys_);
   }
   return list;
 }

@@ -36,7 +36,10 @@ class Problems {
 class ConfigReader {
  public:
   /// `value` must outlive the reader. A `value` that is no object is a problem.
-  ConfigReader(const nlohmann::json& value, std::string path, Problems& problems);
+  /// Objects of the Kubernetes API match their keys exactly only.
+  enum class Keys : std::uint8_t { kAnyCase, kExact };
+  ConfigReader(const nlohmann::json& value, std::string path, Problems& problems,
+               Keys keys = Keys::kAnyCase);
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
   bool isString(std::string_view key) const;
@@ -74,6 +77,7 @@ class ConfigReader {
   const nlohmann::json* value_;
   std::string path_;
   Problems* problems_;
+  Keys keys_;
 };
 
 }  // namespace culvert::cni

@@ -12,7 +12,7 @@ needs_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root: sudo ./dev $1"; }
 # A group of Debian packages, for `need`. Each is the least that its commands run with.
 packages() {
   case $1 in
-    build) echo g++ cmake ninja-build nettle-dev nlohmann-json3-dev libexpected-dev libboost-dev libmbedtls-dev libyaml-dev libboost-program-options-dev libssl-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev ;;
+    build) echo g++ cmake ninja-build nettle-dev nlohmann-json3-dev libexpected-dev libboost-dev libmbedtls-dev libyaml-dev libboost-program-options-dev libssl-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev libsimdjson-dev ;;
     unit) echo libgtest-dev libgmock-dev libyaml-cpp-dev ;;
     network) echo iproute2 iputils-ping nftables python3 util-linux ;;
     bench) echo gcc libc6-dev make containernetworking-plugins iptables ;;

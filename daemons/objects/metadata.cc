@@ -23,7 +23,8 @@ nlohmann::json Metadata::toJson() const {
 
 Result<Metadata> Metadata::parse(const nlohmann::json& object) {
   cni::Problems problems;
-  const cni::ConfigReader reader = cni::ConfigReader(object, "", problems).object("metadata");
+  const cni::ConfigReader reader =
+      cni::ConfigReader(object, "", problems, cni::ConfigReader::Keys::kExact).object("metadata");
   Metadata result{reader.string("namespace"), reader.string("name"), reader.string("uid"),
                   reader.stringMap("labels"), reader.stringMap("annotations")};
   if (result.name.empty()) problems.add("metadata.name", "missing");

@@ -53,7 +53,12 @@ class DirSource final : public Source {
     Query query;
     Selector selector;
     Feed feed;
+    bool begun = false;  // its first list
+    bool isOf(const DirIndex::Id& id) const {
+      return query.kind.group == id.group && query.kind.name == id.kind;
+    }
   };
+  using Watches = std::vector<std::shared_ptr<Watch>>;
 
   template <class Next>
   auto guarded(Next next) {
@@ -66,8 +71,12 @@ class DirSource final : public Source {
   void readChanges();
   void want(const Kind& kind);
   void deliver();
-  void tell(Watch& watch, const DirIndex::Id& id);
-  void tellNew();
+  template <class Wanted>
+  Watches watchesThat(Wanted wanted) const;
+  Watches newWatches() const;
+  void tell(const Watches& watches, const DirIndex::Id& id);
+  void tellWhileRead(const DirIndex::Id& id);
+  void tellRest(const Watches& fresh);
   void enter(Status::State state, const std::string& error);
   bool isReadable() const { return folder_.present() && loaded_; }
   Result<std::vector<Json>> collect(const Query& query);
@@ -91,11 +100,11 @@ class DirSource final : public Source {
   DirIndex index_;
   asio::posix::stream_descriptor readable_;
   asio::steady_timer gather_, lockTimer_;
-  bool gathering_ = false;
+  std::chrono::steady_clock::time_point lastRead_;
   bool unread_ = true;  // everything has to be read
   bool loaded_ = false;
   std::set<DirIndex::Id> touched_;
-  std::vector<std::shared_ptr<Watch>> watches_;
+  Watches watches_;
   std::deque<Job> jobs_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // until stop()
   Status::State state_ = Status::State::kConnecting;
@@ -104,19 +113,20 @@ class DirSource final : public Source {
   std::vector<std::string> refusedQueries_;
 };
 
+/// The first event after a while is looked at at once; those that follow it, together.
 void DirSource::awaitEvents() {
   readable_.async_wait(asio::posix::stream_descriptor::wait_read,
                        guarded([this](const boost::system::error_code& error) {
                          if (error) return;
-                         if (!std::exchange(gathering_, true)) {
-                           gather_.expires_after(kGather);
-                           gather_.async_wait(guarded([this](const auto&) { gathered(); }));
-                         }
+                         const auto due = lastRead_ + kGather;
+                         if (std::chrono::steady_clock::now() >= due) return gathered();
+                         gather_.expires_at(due);
+                         gather_.async_wait(guarded([this](const auto&) { gathered(); }));
                        }));
 }
 
 void DirSource::gathered() {
-  gathering_ = false;
+  lastRead_ = std::chrono::steady_clock::now();
   readChanges();
   deliver();
   awaitEvents();
@@ -132,7 +142,8 @@ void DirSource::readChanges() {
                  path_ + ": no such folder");
   }
   if (unread_) {
-    if (auto read = index_.readAll(touched_); !read) {
+    const auto read = index_.readAll(touched_, [this](const auto& id) { tellWhileRead(id); });
+    if (!read) {
       return enter(loaded_ ? Status::State::kStale : Status::State::kConnecting,
                    read.error().message);
     }
@@ -150,50 +161,79 @@ void DirSource::want(const Kind& kind) {
   readChanges();
 }
 
+template <class Wanted>
+DirSource::Watches DirSource::watchesThat(Wanted wanted) const {
+  Watches some;
+  std::copy_if(watches_.begin(), watches_.end(), std::back_inserter(some),
+               [&](const auto& watch) { return wanted(*watch); });
+  return some;
+}
+
+DirSource::Watches DirSource::newWatches() const {
+  return watchesThat([](const Watch& watch) { return !watch.feed.complete(); });
+}
+
 /// Tells the watches what has changed, a file's objects one after another.
 void DirSource::deliver() {
   if (state_ != Status::State::kLive) return;
-  std::multimap<std::string, DirIndex::Id> byFile;
-  for (const auto& id : std::exchange(touched_, {})) {
-    const auto found = index_.find(id);
-    byFile.emplace(found ? found->file : "", id);
-  }
-  tellNew();
-  const auto watches = watches_;
-  for (const auto& [file, id] : byFile) {
-    for (const auto& watch : watches) {
-      const Kind& kind = watch->query.kind;
-      if (*alive_ && kind.group == id.group && kind.name == id.kind) tell(*watch, id);
+  const auto known = watchesThat([](const Watch& watch) { return watch.feed.complete(); });
+  const auto touched = std::exchange(touched_, {});
+  tellRest(newWatches());
+  std::multimap<std::string, std::pair<DirIndex::Id, Watches>> byFile;
+  for (const auto& id : touched) {
+    const bool there = index_.has(id);
+    Watches some;  // those who have just heard everything still have to hear of what is gone
+    for (const auto& watch : there ? known : watches_) {
+      if (watch->isOf(id)) some.push_back(watch);
     }
+    if (some.empty()) continue;
+    byFile.emplace(there ? index_.find(id)->file : "", std::pair(id, std::move(some)));
+  }
+  for (const auto& [file, what] : byFile) {
+    if (*alive_) tell(what.second, what.first);
   }
   index_.dropCache();
 }
 
-void DirSource::tell(Watch& watch, const DirIndex::Id& id) {
+void DirSource::tell(const Watches& watches, const DirIndex::Id& id) {
   const auto found = index_.find(id);
-  if (!found) return watch.feed.removed(id.key);
-  auto object = index_.load(id);
-  if (!object) return watch.feed.keep(id.key);  // it has just changed again: an event is under way
-  if (!watch.selector.matches(id.key, *object)) return watch.feed.removed(id.key);
-  watch.feed.object(id.key, found->version, *std::move(object));
+  Result<Json> object = found ? index_.take(id, *found) : Json();
+  for (const auto& watch : watches) {
+    if (!found)
+      watch->feed.removed(id.key);
+    else if (!object)  // it has just changed again: an event is under way
+      watch->feed.keep(id.key);
+    else if (!watch->selector.matches(id.key, *object))
+      watch->feed.removed(id.key);
+    else
+      watch->feed.object(id.key, found->version,
+                         watch == watches.back() ? std::move(*object) : Json(*object));
+  }
 }
 
-/// Everything to those who know nothing yet, file by file: each is parsed once for all of them.
-void DirSource::tellNew() {
-  std::vector<std::shared_ptr<Watch>> fresh;
-  std::multimap<std::string, std::pair<DirIndex::Id, std::size_t>> byFile;
-  for (const auto& watch : watches_) {
-    if (watch->feed.complete()) continue;
-    for (auto& id : index_.all(watch->query.kind)) {
-      std::string file = index_.find(id)->file;
-      byFile.emplace(std::move(file), std::pair(std::move(id), fresh.size()));
-    }
-    fresh.push_back(watch);
+/// To those who know nothing yet, what is just being read: no file is parsed a second time for it.
+void DirSource::tellWhileRead(const DirIndex::Id& id) {
+  Watches fresh;
+  for (const auto& watch : newWatches()) {
+    if (!std::exchange(watch->begun, true)) watch->feed.beginList();
+    if (watch->isOf(id)) fresh.push_back(watch);
   }
-  for (const auto& watch : fresh)
-    watch->feed.beginList();
+  if (*alive_ && !fresh.empty()) tell(fresh, id);
+}
+
+/// To those who know nothing yet, whatever else there is.
+void DirSource::tellRest(const Watches& fresh) {
+  std::multimap<std::string, std::pair<DirIndex::Id, std::shared_ptr<Watch>>> byFile;
+  for (const auto& watch : fresh) {
+    if (!std::exchange(watch->begun, true)) watch->feed.beginList();
+    for (auto& id : index_.all(watch->query.kind)) {
+      auto found = *index_.find(id);
+      if (watch->feed.isNamed(id.key, found.version)) continue;
+      byFile.emplace(std::move(found.file), std::pair(std::move(id), watch));
+    }
+  }
   for (const auto& [file, what] : byFile) {
-    if (*alive_) tell(*fresh[what.second], what.first);
+    if (*alive_) tell({what.second}, what.first);
   }
   for (const auto& watch : fresh) {
     if (*alive_) watch->feed.endList();

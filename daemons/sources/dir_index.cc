@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cinttypes>
 #include <climits>
+#include <cstdio>
+#include <functional>
 #include <memory>
 
-#include "base/digest.h"
 #include "base/file.h"
+#include "daemons/sources/json_parse.h"
 #include "daemons/sources/kube_list.h"
 #include "daemons/sources/merge_patch.h"
 #include "daemons/sources/yaml.h"
@@ -18,11 +21,17 @@ namespace culvert::sources {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 32U << 20;
-constexpr std::size_t kVersionDigits = 15;  // fits into a short string
 
 std::string textOf(const Json& object, const char* key) {
   const auto at = object.find(key);
   return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+/// Tells versions apart. 15 digits fit into a short string.
+std::string versionText(std::uint64_t digest) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%015" PRIx64, digest >> 4);
+  return text;
 }
 
 /// Objects of Calico's groups that are ours by another name.
@@ -92,15 +101,17 @@ Result<std::string> DirIndex::text(const std::string& name) const {
   return readFile(path, kMaxFileBytes);
 }
 
-void DirIndex::collect(Json&& value, int line, const std::string& name,
-                       std::vector<Object>& objects, std::vector<std::string>& problems) const {
-  const std::string at = name + ":" + std::to_string(line) + ": ";
+void DirIndex::collect(Document&& document, const std::string& name, std::vector<Object>& objects,
+                       std::vector<std::string>& problems) const {
+  Json& value = document.value;
+  const std::string at = name + ":" + std::to_string(document.line) + ": ";
   if (!value.is_object()) return problems.push_back(at + "not an object");
   const std::string kindName = textOf(value, "kind");
   const auto items = value.find("items");
   if (kindName.ends_with("List") && items != value.end() && items->is_array()) {
     for (Json& each : *items) {
-      collect(std::move(each), line, name, objects, problems);
+      const std::uint64_t digest = digestOf(each);
+      collect({std::move(each), document.line, digest}, name, objects, problems);
     }
     return;
   }
@@ -118,7 +129,7 @@ void DirIndex::collect(Json&& value, int line, const std::string& name,
     value["apiVersion"] = kind.apiVersion();
     if (kind.namespaced) value["metadata"]["namespace"] = id.key.ns;
     if (!kind.namespaced) value["metadata"].erase("namespace");
-    objects.push_back({id, std::move(value), line});
+    objects.push_back({id, std::move(value), document.line, document.digest});
     return;
   }
 }
@@ -129,7 +140,7 @@ Result<std::vector<DirIndex::Object>> DirIndex::parse(const std::string& name,
   auto documents = TRY(name.ends_with(".json") ? parseJsonFile(text) : parseYaml(text));
   std::vector<Object> objects;
   for (Document& each : documents) {
-    collect(std::move(each.value), each.line, name, objects, problems);
+    collect(std::move(each), name, objects, problems);
   }
   return objects;
 }
@@ -140,7 +151,7 @@ void DirIndex::read(const std::string& name, std::set<Id>& touched) {
   File file;
   std::string problem;
   if (content) {
-    file.hash = sha512Hex(*content, kVersionDigits);
+    file.hash = versionText(std::hash<std::string>{}(*content));
     const auto known = files_.find(name);
     if (known != files_.end() && known->second.hash == file.hash) return;
     judge(name, *content, file, problem);
@@ -168,8 +179,7 @@ void DirIndex::judge(const std::string& name, const std::string& content, File& 
   }
   cache_ = {name, file.hash, {}};
   for (Object& each : *objects) {
-    const std::string json = each.json.dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (!file.versions.emplace(each.id, sha512Hex(json, kVersionDigits)).second) {
+    if (!file.versions.emplace(each.id, versionText(each.digest)).second) {
       file.problems.push_back(name + ":" + std::to_string(each.line) + ": " + each.id.kind + " " +
                               each.id.key.text() + " twice");
     }
@@ -197,18 +207,27 @@ void DirIndex::note(const std::string& name, File&& file, std::set<Id>& touched)
   } else {
     files_[name] = std::move(file);
   }
+  if (isOverlay(name))
+    overlays_ = static_cast<std::size_t>(std::count_if(
+        files_.begin(), files_.end(), [](const auto& of) { return isOverlay(of.first); }));
 }
 
-Result<void> DirIndex::readAll(std::set<Id>& touched) {
-  const auto names = TRY(files());
+Result<void> DirIndex::readAll(std::set<Id>& touched, const std::function<void(const Id&)>& found) {
+  auto names = TRY(files());
   std::vector<std::string> gone;
   for (const auto& [name, file] : files_) {
     if (!std::binary_search(names.begin(), names.end(), name)) gone.push_back(name);
   }
   for (const auto& name : gone)
     note(name, {}, touched);
-  for (const auto& name : names)
+  std::stable_partition(names.begin(), names.end(), isOverlay);  // what they lie over comes after
+  for (const auto& name : names) {
     read(name, touched);
+    if (cache_.name != name || isOverlay(name)) continue;
+    for (const auto& [id, version] : files_.at(name).versions) {
+      if (*where_.at(id).begin() == name) found(id);
+    }
+  }
   return {};
 }
 
@@ -218,19 +237,22 @@ std::optional<DirIndex::Found> DirIndex::find(const Id& id) const {
   Found found;
   found.file = *at->second.begin();
   found.version = files_.at(found.file).versions.at(id);
+  if (overlays_ == 0) return found;
   for (const Kind& kind : kinds_) {
     if (kind.group != id.group || kind.name != id.kind) continue;
     const auto overlay = files_.find(fileName(kind, id.key, true));
     if (overlay == files_.end() || !overlay->second.versions.contains(id)) continue;
     found.overlay = overlay->first;
-    found.version = sha512Hex(found.version + overlay->second.versions.at(id), kVersionDigits);
+    found.version =
+        versionText(std::hash<std::string>{}(found.version + overlay->second.versions.at(id)));
   }
   return found;
 }
 
-Result<Json> DirIndex::objectIn(const std::string& name, const Id& id) const {
+/// In the cache, which it fills.
+Result<Json*> DirIndex::objectIn(const std::string& name, const Id& id) const {
   const std::string& hash = files_.at(name).hash;
-  if (cache_.name != name || cache_.hash != hash) {
+  if (cache_.name != name || cache_.hash != hash || cache_.objects.count(id) == 0) {
     const std::string content = TRY(text(name));
     std::vector<std::string> ignored;
     auto objects = parse(name, content, ignored);
@@ -243,23 +265,33 @@ Result<Json> DirIndex::objectIn(const std::string& name, const Id& id) const {
   if (at == cache_.objects.end()) {
     return makeError(Errc::kNotFound, id.key.text() + " is not there");
   }
-  return at->second;
+  return &at->second;
 }
 
 Result<Json> DirIndex::loadBase(const Id& id) const {
   const auto found = find(id);
   if (!found) return makeError(Errc::kNotFound, id.key.text() + " is not there");
-  return objectIn(found->file, id);
+  return *TRY(objectIn(found->file, id));
 }
 
 Result<Json> DirIndex::load(const Id& id) const {
   const auto found = find(id);
-  Json object = TRY(loadBase(id));
-  if (!found->overlay.empty()) {
-    const Json patch = TRY(objectIn(found->overlay, id));
+  if (!found) return makeError(Errc::kNotFound, id.key.text() + " is not there");
+  return finish(id, *found, *TRY(objectIn(found->file, id)));
+}
+
+Result<Json> DirIndex::take(const Id& id, const Found& found) const {
+  Json object = std::move(*TRY(objectIn(found.file, id)));
+  cache_.objects.erase(id);
+  return finish(id, found, std::move(object));
+}
+
+Result<Json> DirIndex::finish(const Id& id, const Found& found, Json object) const {
+  if (!found.overlay.empty()) {
+    const Json patch = *TRY(objectIn(found.overlay, id));
     object = TRY(applyMergePatch(std::move(object), patch));
   }
-  object["metadata"]["resourceVersion"] = found->version;
+  object["metadata"]["resourceVersion"] = found.version;
   return object;
 }
 

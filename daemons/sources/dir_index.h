@@ -1,13 +1,17 @@
 #pragma once
 
+#include <compare>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "daemons/sources/source.h"
+#include "daemons/sources/yaml.h"
 
 namespace culvert::sources {
 
@@ -22,7 +26,12 @@ class DirIndex {
   struct Id {
     std::string group, kind;
     Key key;
-    auto operator<=>(const Id&) const = default;
+    bool operator==(const Id&) const = default;
+    /// What differs most comes first.
+    std::strong_ordering operator<=>(const Id& other) const {
+      return std::tie(key.name, key.ns, kind, group) <=>
+             std::tie(other.key.name, other.key.ns, other.kind, other.group);
+    }
   };
   struct Found {
     std::string file;     // where the object stands
@@ -44,11 +53,18 @@ class DirIndex {
   /// is broken keeps its last good objects.
   void read(const std::string& name, std::set<Id>& touched);
   /// Reads everything that is there, and forgets what is not. kNotFound: nothing is changed.
-  Result<void> readAll(std::set<Id>& touched);
+  /// `found` is called for each object that counts, while its file is at hand: load() then costs
+  /// no second look at the file.
+  Result<void> readAll(std::set<Id>& touched, const std::function<void(const Id&)>& found);
 
   std::optional<Found> find(const Id& id) const;
   /// The object as it counts, overlaid, with its resourceVersion.
   Result<Json> load(const Id& id) const;
+  /// As load(), of what find() has found, for the last one who asks before the file changes: what
+  /// was kept of it goes.
+  Result<Json> take(const Id& id, const Found& found) const;
+  /// As find(), but nothing more.
+  bool has(const Id& id) const { return where_.count(id) != 0; }
   /// The object without its overlay.
   Result<Json> loadBase(const Id& id) const;
   std::vector<Id> all(const Kind& kind) const;
@@ -69,6 +85,7 @@ class DirIndex {
     Id id;
     Json json;
     int line;
+    std::uint64_t digest;
   };
   struct File {
     std::map<Id, std::string> versions;  // of its objects: hashes of their content
@@ -79,15 +96,17 @@ class DirIndex {
   Result<std::string> text(const std::string& name) const;
   Result<std::vector<Object>> parse(const std::string& name, const std::string& text,
                                     std::vector<std::string>& problems) const;
-  void collect(Json&& value, int line, const std::string& name, std::vector<Object>& objects,
+  void collect(Document&& document, const std::string& name, std::vector<Object>& objects,
                std::vector<std::string>& problems) const;
   void note(const std::string& name, File&& file, std::set<Id>& touched);
-  Result<Json> objectIn(const std::string& name, const Id& id) const;
+  Result<Json*> objectIn(const std::string& name, const Id& id) const;
+  Result<Json> finish(const Id& id, const Found& found, Json object) const;
   void judge(const std::string& name, const std::string& content, File& file, std::string& problem);
 
   std::string folder_;
   std::vector<Kind> kinds_;
   std::map<std::string, File> files_;
+  std::size_t overlays_ = 0;  // among them
   struct Cache {
     std::string name, hash;
     std::map<Id, Json> objects;

@@ -18,6 +18,12 @@ void Feed::keep(const Key& key) {
   if (at != known_.end()) at->second.generation = generation_;
 }
 
+bool Feed::isNamed(const Key& key, const std::string& version) const {
+  const auto at = known_.find(key);
+  return at != known_.end() && at->second.generation == generation_ &&
+         at->second.version == version;
+}
+
 void Feed::removed(const Key& key) {
   if (known_.erase(key) != 0) listener_->onRemoved(key);
 }

@@ -22,6 +22,8 @@ class Feed {
   void object(const Key& key, std::string version, Json&& object);
   /// Something is there, but cannot be read: what the listener was told stays.
   void keep(const Key& key);
+  /// Whether the list has named it in this version already.
+  bool isNamed(const Key& key, const std::string& version) const;
   void removed(const Key& key);
   /// Whatever the list did not name is gone. The first time, the listener hears onComplete().
   void endList();

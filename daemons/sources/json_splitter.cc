@@ -1,5 +1,7 @@
 #include "daemons/sources/json_splitter.h"
 
+#include "daemons/sources/json_parse.h"
+
 namespace culvert::sources {
 
 namespace {
@@ -13,8 +15,8 @@ Error broken(std::string what) {
 }
 
 Result<nlohmann::json> parseObject(const std::string& text) {
-  nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-  if (!value.is_object()) return broken("not a JSON object: " + text.substr(0, 60));
+  auto value = parseJson(text);
+  if (!value || !value->is_object()) return broken("not a JSON object: " + text.substr(0, 60));
   return value;
 }
 

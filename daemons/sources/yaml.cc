@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "cni/json.h"
 #include "daemons/frame/yaml_builder.h"
+#include "daemons/sources/json_parse.h"
 
 namespace culvert::sources {
 
@@ -58,7 +58,9 @@ class Manifest final : public frame::YamlBuilder {
     return tag == "?" ? typed(text) : json(text);
   }
   void document(json&& root, unsigned line) override {
-    if (!root.is_null()) documents_.push_back({std::move(root), static_cast<int>(line)});
+    if (root.is_null()) return;
+    const std::uint64_t digest = digestOf(root);
+    documents_.push_back({std::move(root), static_cast<int>(line), digest});
   }
   Result<void> twice(const std::string& key, unsigned) override {
     return makeError(Errc::kDecode, "\"" + key + "\" twice");
@@ -77,7 +79,7 @@ Result<std::vector<Document>> parseYaml(const std::string& text) {
 }
 
 Result<std::vector<Document>> parseJsonFile(const std::string& text) {
-  auto parsed = cni::parseJson(text);
+  auto parsed = parseItems(text);
   if (!parsed) {
     // nlohmann says "line N, column M" within its message.
     const std::string& message = parsed.error().message;
@@ -85,7 +87,9 @@ Result<std::vector<Document>> parseJsonFile(const std::string& text) {
     return at(word == std::string::npos ? 1 : std::atoi(message.c_str() + word + 8), message);
   }
   std::vector<Document> documents;
-  documents.push_back({*std::move(parsed), 1});
+  documents.reserve(parsed->size());
+  for (Digested& each : *parsed)
+    documents.push_back({std::move(each.value), 1, each.digest});
   return documents;
 }
 

@@ -12,6 +12,7 @@ namespace culvert::sources {
 struct Document {
   nlohmann::json value;
   int line = 1;
+  std::uint64_t digest = 0;  // tells it from other versions of it in files of the same name
 };
 
 /// The documents of a YAML file as JSON; empty ones are left out. Plain scalars are typed as in the
@@ -20,7 +21,7 @@ struct Document {
 /// aliases.
 Result<std::vector<Document>> parseYaml(const std::string& text);
 
-/// A JSON file's one document; errors as above.
+/// A JSON file's one document, or the items of it if it is a list; errors as above.
 Result<std::vector<Document>> parseJsonFile(const std::string& text);
 
 }  // namespace culvert::sources
