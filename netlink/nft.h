@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -146,6 +147,8 @@ class Transaction {
   void add(const Set& set, Element element) { push(Verb::kAdd, set, std::move(element)); }
   void create(const Set& set, Element element) { push(Verb::kCreate, set, std::move(element)); }
   void remove(const Set& set, Element element) { push(Verb::kRemove, set, std::move(element)); }
+  void add(ElementsOf elements) { push(Verb::kAdd, std::move(elements)); }
+  void remove(ElementsOf elements) { push(Verb::kRemove, std::move(elements)); }
 
   /// All that the other one does, after this.
   void append(Transaction other);
@@ -164,6 +167,9 @@ class Transaction {
 
   std::vector<Operation> operations_;
 };
+
+/// Each chain that the transaction adds, and how many rules it adds to it.
+std::map<std::string, std::size_t> countRules(const Transaction& transaction);
 
 /// One operation in nft's words, without a newline; at most `elementsMax` elements are spelled out.
 std::string toText(const Transaction::Operation& operation, std::size_t elementsMax = SIZE_MAX);

@@ -251,6 +251,17 @@ std::string Transaction::toText() const {
   return text;
 }
 
+std::map<std::string, std::size_t> countRules(const Transaction& transaction) {
+  std::map<std::string, std::size_t> counts;
+  for (const Transaction::Operation& operation : transaction.operations()) {
+    if (operation.verb != Transaction::Verb::kAdd) continue;
+    if (const auto* chain = std::get_if<Chain>(&operation.what)) counts[chain->name] += 0;
+    if (const auto* rule = std::get_if<Transaction::RuleOf>(&operation.what))
+      ++counts[rule->chain.name];
+  }
+  return counts;
+}
+
 void Transaction::append(Transaction other) {
   operations_.insert(operations_.end(), std::make_move_iterator(other.operations_.begin()),
                      std::make_move_iterator(other.operations_.end()));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "daemons/frame/table_watch.h"
 #include "daemons/frame/timing.h"
 #include "daemons/routing/block_keeper.h"
 #include "daemons/routing/fabric.h"
@@ -16,7 +17,6 @@
 #include "daemons/routing/programmer.h"
 #include "daemons/routing/publish.h"
 #include "daemons/routing/state_file.h"
-#include "daemons/routing/table_watch.h"
 #include "daemons/sources/store.h"
 #include "netlink/monitor.h"
 
@@ -126,7 +126,7 @@ class Engine::Impl {
   std::unique_ptr<Programmer> programmer_;
   std::optional<netlink::Monitor> monitor_;
   std::optional<asio::posix::stream_descriptor> kernelEvents_;
-  std::unique_ptr<TableWatch> tableWatch_;
+  std::unique_ptr<frame::TableWatch> tableWatch_;
   frame::Debouncer passes_, saves_;
   frame::Backoff backoff_{{milliseconds(200), milliseconds(30'000)}};
   std::unique_ptr<frame::Alarm> retry_, nextLook_;
@@ -382,7 +382,8 @@ void Engine::Impl::conclude(const Result<Programmer::Outcome>& outcome) {
 /// Once; and what happened since the table was listed is looked for.
 void Engine::Impl::watchTable() {
   if (tableWatch_) return;
-  auto opened = TableWatch::open(loop_, programmer_->nftPort(), [this] { lookAtAll(); });
+  auto opened = frame::TableWatch::open(loop_, NodeTable::table(), programmer_->nftPort(),
+                                        [this] { lookAtAll(); });
   if (!opened) {
     return log_.limited(Level::kWarning, "table watch",
                         "deletions of nftables rules will go unnoticed",

@@ -219,17 +219,6 @@ Transaction renderRules(const NodeRules& rules, const std::string& digest) {
   return tx;
 }
 
-/// Each chain of the table and how many rules it has.
-std::map<std::string, std::size_t> rulesByChain(const Transaction& tx) {
-  std::map<std::string, std::size_t> counts;
-  for (const auto& operation : tx.operations()) {
-    if (const auto* chain = std::get_if<nft::Chain>(&operation.what)) counts[chain->name] += 0;
-    if (const auto* rule = std::get_if<Transaction::RuleOf>(&operation.what))
-      ++counts[rule->chain.name];
-  }
-  return counts;
-}
-
 nft::Table NodeTable::table() {
   return {nft::TableFamily::kInet, "culvert_routing"};
 }
@@ -245,7 +234,7 @@ Result<bool> NodeTable::own() {
 
 /// By the digest in the first rule, and by their number: others may have added or removed some.
 Result<bool> NodeTable::hasRules(const Transaction& tx, const std::string& digest) {
-  for (const auto& [chain, count] : rulesByChain(tx)) {
+  for (const auto& [chain, count] : nft::countRules(tx)) {
     const auto rules = nft_.listRules({table(), chain});
     if (!rules && rules.error().code != Errc::kNotFound) return rules.error();
     if (!rules || rules->size() != count) return false;

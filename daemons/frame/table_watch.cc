@@ -1,21 +1,20 @@
-#include "daemons/routing/table_watch.h"
+#include "daemons/frame/table_watch.h"
 
 #include <boost/asio/io_context.hpp>
 
-#include "daemons/routing/node_table.h"
-
-namespace culvert::routing {
+namespace culvert::frame {
 
 Result<std::unique_ptr<TableWatch>> TableWatch::open(boost::asio::io_context& loop,
-                                                     std::uint32_t port,
+                                                     nft::Table table, std::uint32_t port,
                                                      std::function<void()> changed) {
   return std::unique_ptr<TableWatch>(
-      new TableWatch(loop, TRY(nft::Watch::open()), port, std::move(changed)));
+      new TableWatch(loop, TRY(nft::Watch::open()), std::move(table), port, std::move(changed)));
 }
 
-TableWatch::TableWatch(boost::asio::io_context& loop, nft::Watch watch, std::uint32_t port,
-                       std::function<void()> changed)
+TableWatch::TableWatch(boost::asio::io_context& loop, nft::Watch watch, nft::Table table,
+                       std::uint32_t port, std::function<void()> changed)
     : watch_(std::move(watch)),
+      table_(std::move(table)),
       port_(port),
       changed_(std::move(changed)),
       events_(loop, watch_.fd()) {
@@ -34,9 +33,9 @@ void TableWatch::wait() {
 }
 
 void TableWatch::hear() {
-  const auto changed = watch_.drain(NodeTable::table(), port_);
+  const auto changed = watch_.drain(table_, port_);
   if (!changed || *changed) changed_();
   wait();
 }
 
-}  // namespace culvert::routing
+}  // namespace culvert::frame
