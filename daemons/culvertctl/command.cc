@@ -68,7 +68,8 @@ std::string usage() {
   return text + all.substr(all.find('\n') + 1) +
          "\n--socket: default $CULVERT_CONTROL_SOCKET, else /run/culvert/culvertd.sock\n"
          "--force: with ipam release, also what is in use\n"
-         "Exit code: 0 all is well, 1 degraded (status), 2 not running or an error\n";
+         "Exit code: 0 all is well, 1 degraded (status), 2 not running or an error;\n"
+         "services trace: 0 forward, 3 reject, 4 drop, 5 no Service's\n";
 }
 
 }  // namespace culvert::ctl

@@ -33,7 +33,7 @@ struct Invocation {
 /// One command. An Error is printed and ends with kFailed.
 struct Command {
   std::string words;      // "config check"
-  std::string arguments;  // "FILE", for the usage; one word for each that is needed
+  std::string arguments;  // "FILE", for the usage; one word for each, in brackets if optional
   std::string help;
   std::vector<std::string> choices;  // of the first argument, for completion
   std::function<Result<int>(const Invocation&)> run;
@@ -63,6 +63,8 @@ Command showTable(TableSpec spec);
 std::vector<Command> bgpCommands();
 /// `source`.
 Command sourceCommand();
+/// `services` and `services trace`.
+std::vector<Command> servicesCommands();
 
 /// All commands; the order is that of the help.
 const std::vector<Command>& commands();
@@ -73,6 +75,19 @@ const Command* findCommand(const std::vector<std::string>& arguments);
 std::string usage();
 /// For "bash", "zsh" or "fish".
 Result<std::string> completion(const std::string& shell);
+
+/// "ADDRESS:PORT[/PROTOCOL]", with IPv6 as [ADDRESS]:PORT; the protocol is TCP unless it is given.
+struct Destination {
+  std::string address, port, protocol;
+};
+Result<Destination> parseDestination(const std::string& text);
+
+/// What the daemon says of Services, for people.
+std::string servicesText(const nlohmann::json& list, bool colours);
+std::string serviceDetails(const nlohmann::json& described, bool colours);
+std::string traceText(const nlohmann::json& trace, bool colours);
+/// Exit codes of `services trace`: kOk forward, 3 reject, 4 drop, 5 no Service's.
+int traceCode(const nlohmann::json& trace);
 
 /// `culvertctl status`: the table, and what it amounts to as an exit code.
 std::string statusText(const nlohmann::json& status, bool colours);

@@ -177,6 +177,8 @@ std::vector<Command> everyCommand() {
        {"bash", "zsh", "fish"},
        printCompletion},
   };
+  for (Command& each : servicesCommands())
+    list.push_back(std::move(each));
   for (Command& each : bgpCommands())
     list.push_back(std::move(each));
   list.push_back(sourceCommand());

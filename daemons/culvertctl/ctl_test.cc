@@ -56,6 +56,8 @@ TEST(Yaml, QuotesWhatWouldBeReadAsSomethingElse) {
 TEST(Commands, AreFoundByTheirWords) {
   EXPECT_EQ(findCommand({"config", "check", "f"})->words, "config check");
   EXPECT_EQ(findCommand({"status"})->words, "status");
+  EXPECT_EQ(findCommand({"services", "web"})->words, "services");
+  EXPECT_EQ(findCommand({"services", "trace", "a", "b"})->words, "services trace");
   EXPECT_EQ(findCommand({"config"}), nullptr);
   EXPECT_EQ(findCommand({"nothing"}), nullptr);
   EXPECT_EQ(findCommand({}), nullptr);
@@ -69,6 +71,95 @@ TEST(Commands, StandInTheUsageAndEveryCompletion) {
       EXPECT_THAT(*completion(shell), HasSubstr(first)) << shell;
   }
   EXPECT_FALSE(completion("tcsh"));
+}
+
+TEST(Destination, IsTakenApart) {
+  const auto parts = [](const char* text) {
+    const auto to = parseDestination(text);
+    return to ? to->address + " " + to->port + " " + to->protocol : to.error().details;
+  };
+  EXPECT_EQ(parts("10.96.0.1:80"), "10.96.0.1 80 TCP");
+  EXPECT_EQ(parts("10.96.0.1:53/udp"), "10.96.0.1 53 UDP");
+  EXPECT_EQ(parts("[fd96::1]:80/SCTP"), "fd96::1 80 SCTP");
+  for (const char* bad : {"", "10.96.0.1", ":80", "10.96.0.1:", "fd96::1:80", "[10.96.0.1]:80",
+                          "[]:80", "10.96.0.1:http", "10.96.0.1:80 HTTP/1.1"})
+    EXPECT_THAT(parts(bad), HasSubstr("say ADDRESS:PORT")) << bad;
+}
+
+TEST(ServicesText, HasARowForEachFrontendAndWhatIsWrong) {
+  const json list = json::parse(R"({"services": [
+      {"service": "ns/web", "frontend": "10.96.0.1:80/TCP", "kind": "ClusterIP", "policy": "Cluster",
+       "affinitySeconds": 10800, "used": 2, "known": 3, "problem": ""},
+      {"service": "ns/web", "frontend": "*:30080/TCP", "kind": "NodePort", "policy": "Local",
+       "affinitySeconds": 90, "used": 0, "known": 3, "problem": "no usable endpoint: refused"}],
+      "problems": [{"service": "ns/x", "what": "spec.ports: 5 is no list"}]})");
+  EXPECT_EQ(servicesText(list, false),
+            "SERVICE  FRONTEND          KIND       POLICY   AFFINITY        ENDPOINTS  PROBLEM\n"
+            "ns/web   10.96.0.1:80/TCP  ClusterIP  Cluster  ClientIP, 3 h   2 of 3\n"
+            "ns/web   *:30080/TCP       NodePort   Local    ClientIP, 90 s  0 of 3     no usable "
+            "endpoint: refused\n"
+            "\n"
+            "SERVICE  WHAT IS WRONG\n"
+            "ns/x     spec.ports: 5 is no list\n");
+  EXPECT_EQ(servicesText({{"services", json::array()}}, false), "no Services\n");
+}
+
+TEST(ServiceDetails, ShowFrontendsConflictsAndEndpoints) {
+  const json described =
+      json::parse(R"({"services": [{"service": "ns/web", "problems": ["p"], "ports": [
+      {"name": "http", "protocol": "TCP", "family": "IPv4", "affinitySeconds": 0,
+       "sourceRanges": ["192.0.2.0/24"],
+       "frontends": [{"frontend": "10.96.0.1:80/TCP", "kind": "ClusterIP", "policy": "Cluster",
+                      "problem": "", "claimedBy": ["ns/web", "ns/a"],
+                      "from": {"pod": "1 endpoint", "host": "1 endpoint, masqueraded", "outside": "dropped"}}],
+       "endpoints": [{"endpoint": "10.1.0.1:8080", "node": "n1", "slice": "s", "used": "no", "why": "not ready"}]},
+      {"name": "", "protocol": "UDP", "family": "IPv6", "affinitySeconds": 60, "sourceRanges": [],
+       "frontends": [], "endpoints": []}]}]})");
+  EXPECT_EQ(serviceDetails(described, false),
+            "ns/web\n"
+            "problem: p\n"
+            "\n"
+            "port http, TCP, IPv4\n"
+            "load balancer addresses only for: 192.0.2.0/24\n"
+            "10.96.0.1:80/TCP is claimed by ns/web, ns/a; the first has it\n"
+            "\n"
+            "FRONTEND          KIND       POLICY   FROM PODS   FROM THIS HOST           FROM "
+            "OUTSIDE  PROBLEM\n"
+            "10.96.0.1:80/TCP  ClusterIP  Cluster  1 endpoint  1 endpoint, masqueraded  dropped\n"
+            "\n"
+            "ENDPOINT       NODE  SLICE  USED  WHY\n"
+            "10.1.0.1:8080  n1    s      no    not ready\n"
+            "\n"
+            "UDP, IPv6\n"
+            "session affinity: ClientIP, 1 min\n"
+            "\n"
+            "FRONTEND  KIND  POLICY  FROM PODS  FROM THIS HOST  FROM OUTSIDE  PROBLEM\n"
+            "\n"
+            "no endpoints\n");
+}
+
+TEST(TraceText, IsSentencesAndChances) {
+  const json trace = json::parse(R"({"packet": "10.1.0.9 to 10.96.0.1:80/TCP", "verdict": "forward",
+      "steps": ["a", "b"], "endpoints": [
+        {"endpoint": "10.1.0.1:8080", "probability": 0.33333, "local": true, "masquerade": false},
+        {"endpoint": "10.2.0.1:8080", "probability": 1, "local": false, "masquerade": true}]})");
+  EXPECT_EQ(traceText(trace, false),
+            "10.1.0.9 to 10.96.0.1:80/TCP\n"
+            "- a\n"
+            "- b\n"
+            "= forward\n"
+            "\n"
+            "ENDPOINT       PROBABILITY  ON            SEES\n"
+            "10.1.0.1:8080  33.3 %       this node     the source\n"
+            "10.2.0.1:8080  100 %        another node  this node\n");
+}
+
+TEST(TraceText, BecomesAnExitCode) {
+  EXPECT_EQ(traceCode({{"verdict", "forward"}}), 0);
+  EXPECT_EQ(traceCode({{"verdict", "reject"}}), 3);
+  EXPECT_EQ(traceCode({{"verdict", "drop"}}), 4);
+  EXPECT_EQ(traceCode({{"verdict", "not a service"}}), 5);
+  EXPECT_EQ(traceCode({{"verdict", "?"}}), 2);
 }
 
 json exampleStatus() {

@@ -78,8 +78,21 @@ Result<Call> parse(const std::vector<std::string>& words) {
   return call;
 }
 
+/// Of the arguments in a usage; those in brackets may be left out.
+struct Arity {
+  std::size_t least, most;
+};
+
 std::size_t wordCount(const std::string& text) {
   return text.empty() ? 0 : static_cast<std::size_t>(std::count(text.begin(), text.end(), ' ')) + 1;
+}
+
+Arity arityOf(const Command& command) {
+  std::istringstream words(command.arguments);
+  Arity arity{0, 0};
+  for (std::string word; words >> word; ++arity.most)
+    arity.least += word.starts_with('[') ? 0 : 1;
+  return arity;
 }
 
 std::vector<std::string> without(const std::vector<std::string>& words, std::size_t first) {
@@ -102,7 +115,8 @@ Result<int> run(const std::vector<std::string>& words) {
     return makeError(Errc::kInvalidEnvironment, "there is no such command (culvertctl --help)");
   }
   call.arguments = without(call.arguments, wordCount(command->words));
-  if (call.arguments.size() != wordCount(command->arguments)) {
+  const Arity arity = arityOf(*command);
+  if (call.arguments.size() < arity.least || call.arguments.size() > arity.most) {
     return makeError(Errc::kInvalidEnvironment,
                      "usage: culvertctl " + command->words +
                          (command->arguments.empty() ? "" : " " + command->arguments));

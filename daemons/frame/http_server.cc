@@ -150,6 +150,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     response_.version(version_);
     response_.keep_alive(keepAlive_ && !draining_);
     response_.set(http::field::content_type, response.contentType);
+    for (const auto& [name, value] : response.headers)
+      response_.set(name, value);
     response_.body() = std::move(response.body);
     response_.prepare_payload();
     if (headOnly_) response_.body().clear();  // its length stays in the header

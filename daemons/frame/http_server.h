@@ -35,6 +35,7 @@ struct HttpResponse {
   unsigned status = 200;
   std::string contentType = "text/plain; charset=utf-8";
   std::string body;
+  std::map<std::string, std::string> headers = {};  // others than the content's type and length
 };
 
 using Respond = std::function<void(HttpResponse)>;

@@ -126,13 +126,15 @@ std::string socketName(const ListenAddress& address) {
   return "tcp:" + address.text();
 }
 
-Result<ListeningSocket> listenTcp(const ListenAddress& address) {
+Result<ListeningSocket> listenTcp(const ListenAddress& address, Families families) {
   const std::string doing = "listen at " + address.text();
   const SocketAddress socket = socketAddress(address);
   UniqueFd fd = streamSocket(socket.storage.ss_family);
   if (!fd) return fromErrno(errno, doing);
   const int on = 1;
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (families == Families::kOwnOnly && address.address.family() == Family::kV6)
+    (void)::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   if (::bind(fd.get(), socket.get(), socket.length) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     return fromErrno(errno, doing);
   }

@@ -18,8 +18,12 @@ struct ListeningSocket {
 
 std::string socketName(const ListenAddress& address);
 
+/// Whether a socket at "::" takes IPv4 as well, where the system does so (net.ipv6.bindv6only).
+enum class Families { kSystemDefault, kOwnOnly };
+
 /// A TCP socket, non-blocking. kAlreadyExists (EADDRINUSE): somebody else listens there.
-Result<ListeningSocket> listenTcp(const ListenAddress& address);
+Result<ListeningSocket> listenTcp(const ListenAddress& address,
+                                  Families families = Families::kSystemDefault);
 /// Where it really listens: the port that the kernel chose for port 0.
 Result<ListenAddress> localAddress(int fd);
 

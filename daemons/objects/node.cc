@@ -14,6 +14,8 @@ using nlohmann::json;
 
 constexpr const char* kFlannel = "flannel.alpha.coreos.com/";
 constexpr const char* kCalico = "projectcalico.org/";
+/// A taint by which the cluster autoscaler tells what it is about to remove.
+constexpr const char* kToBeDeleted = "ToBeDeletedByClusterAutoscaler";
 constexpr Family kFamilies[] = {Family::kV4, Family::kV6};
 
 void readCidrs(const cni::ConfigReader& spec, Node& node) {
@@ -180,6 +182,10 @@ Result<Node> Node::parse(const json& object) {
   cni::Problems problems;
   const cni::ConfigReader reader(object, "", problems);
   node.deleting = reader.object("metadata").has("deletionTimestamp");
+  const auto taints = reader.object("spec").objects("taints");
+  node.toBeDeleted = std::any_of(taints.begin(), taints.end(), [](const cni::ConfigReader& taint) {
+    return taint.string("key") == kToBeDeleted;
+  });
   readCidrs(reader.object("spec"), node);
   readInternal(reader.object("status"), node);
   for (const Family family : kFamilies) {
@@ -205,6 +211,8 @@ json Node::toJson() const {
   for (const IpPrefix& cidr : podCidrs)
     cidrs.push_back(cidr.text());
   object["spec"] = {{"podCIDRs", cidrs}};
+  if (toBeDeleted)
+    object["spec"]["taints"] = json::array({json{{"key", kToBeDeleted}, {"effect", "NoSchedule"}}});
   json addresses = json::array();
   for (const Family family : kFamilies) {
     if (internal.of(family))

@@ -59,8 +59,9 @@ struct Node {
   std::uint16_t wireguardPort = 0;              // of slot 0; 0: the default
   std::uint32_t asNumber = 0;                   // 0: the cluster's
   std::optional<IpAddress> reflectorClusterId;  // IPv4: it is a route reflector
-  bool registered = false;  // by its culvertd, which holds a lease for it (etcd)
-  bool deleting = false;    // metadata.deletionTimestamp is set
+  bool registered = false;   // by its culvertd, which holds a lease for it (etcd)
+  bool deleting = false;     // metadata.deletionTimestamp is set
+  bool toBeDeleted = false;  // taint ToBeDeletedByClusterAutoscaler
   bool operator==(const Node&) const = default;
 
   /// kInvalidConfig naming every field that is wrong. Annotations of others that cannot be read

@@ -1,5 +1,8 @@
 #include "daemons/objects/service.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -14,14 +17,30 @@ using cni::ConfigReader;
 constexpr std::int64_t kPortMax = 65535;
 constexpr std::int64_t kAffinityDefault = 10800, kAffinityMax = 86400;  // seconds; core/v1
 
+/// What the API server refuses as an external IP or an endpoint (ValidateNonSpecialIP):
+/// unspecified, loopback, link-local.
+bool isSpecial(const IpAddress& address) {
+  static const auto kNetworks = [] {
+    std::vector<IpPrefix> networks;
+    for (const char* text : {"0.0.0.0/32", "::/128", "127.0.0.0/8", "::1/128", "169.254.0.0/16",
+                             "fe80::/10", "224.0.0.0/24", "ff02::/16"})
+      networks.push_back(*IpPrefix::parse(text));
+    return networks;
+  }();
+  return std::any_of(kNetworks.begin(), kNetworks.end(),
+                     [&](const IpPrefix& network) { return network.contains(address); });
+}
+
 std::vector<IpAddress> addresses(const ConfigReader& reader, std::string_view key) {
   std::vector<IpAddress> result;
   for (const std::string& text : reader.strings(key)) {
     if (text.empty() || text == "None") continue;  // headless, or not assigned yet
-    if (const auto address = IpAddress::parse(text))
-      result.push_back(*address);
+    const auto address = IpAddress::parse(text);
+    if (!address || isSpecial(*address))
+      reader.problems().add(reader.pathOf(key),
+                            "\"" + text + "\" is not an IP address that others can reach");
     else
-      reader.problems().add(reader.pathOf(key), "\"" + text + "\" is not an IP address");
+      result.push_back(*address);
   }
   return result;
 }
@@ -89,7 +108,10 @@ std::vector<Ingress> loadBalancerOf(const ConfigReader& status) {
     const std::string mode = ingress.string("ipMode", "VIP");
     if (mode != "VIP" && mode != "Proxy") ingress.problem("ipMode", "is none of VIP, Proxy");
     if (ingress.string("ip").empty()) continue;  // it has a hostname
-    if (const auto address = ingress.address("ip")) all.push_back({*address, mode == "Proxy"});
+    const auto address = ingress.address("ip");
+    if (!address) continue;
+    if (address->isUnspecified()) ingress.problem("ip", "is no address");
+    all.push_back({*address, mode == "Proxy"});
   }
   return all;
 }
@@ -127,12 +149,26 @@ std::vector<std::string> names(const ConfigReader& hints, std::string_view key) 
   return all;
 }
 
+/// RFC 3339 in UTC, as the endpoint controllers write it; the epoch if it is something else.
+std::chrono::system_clock::time_point triggerTime(const std::string& text) {
+  std::tm parts{};
+  const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) return {};
+  char* end = nullptr;
+  const double fraction = *rest == '.' ? std::strtod(rest, &end) : 0;
+  if (std::string(end != nullptr ? end : rest) != "Z") return {};
+  using Clock = std::chrono::system_clock;
+  return Clock::from_time_t(::timegm(&parts)) +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(fraction));
+}
+
 EndpointSlice::Endpoint endpointOf(const ConfigReader& reader, bool named) {
   EndpointSlice::Endpoint endpoint;
   const auto texts = reader.strings("addresses");
   if (!named && !texts.empty()) {
     endpoint.address = IpAddress::parse(texts.front());
-    if (!endpoint.address) reader.problem("addresses", "does not begin with an IP address");
+    if (!endpoint.address || isSpecial(*endpoint.address))
+      reader.problem("addresses", "does not begin with an IP address that others can reach");
   }
   endpoint.node = reader.string("nodeName");
   const ConfigReader conditions = reader.object("conditions");
@@ -175,7 +211,7 @@ Result<Service> Service::parse(const nlohmann::json& object) {
   service.foreign = meta.labels.count("service.kubernetes.io/service-proxy-name") > 0 ||
                     meta.labels.count("service.kubernetes.io/headless") > 0;
   cni::Problems problems;
-  const ConfigReader reader(object, "", problems);
+  const ConfigReader reader(object, "", problems, ConfigReader::Keys::kExact);
   const ConfigReader spec = reader.object("spec");
   checkType(spec);
   service.clusterIps = clusterIpsOf(spec);
@@ -197,13 +233,17 @@ Result<EndpointSlice> EndpointSlice::parse(const nlohmann::json& object) {
   slice.ns = meta.ns;
   const auto label = meta.labels.find("kubernetes.io/service-name");
   if (label != meta.labels.end()) slice.service = label->second;
+  slice.trigger.at =
+      triggerTime(meta.annotation("endpoints.kubernetes.io/last-change-trigger-time"));
   cni::Problems problems;
-  const ConfigReader reader(object, "", problems);
+  const ConfigReader reader(object, "", problems, ConfigReader::Keys::kExact);
   const std::string type = reader.string("addressType", "IPv4");
   if (type != "IPv4" && type != "IPv6" && type != "FQDN")
     reader.problem("addressType", "is none of IPv4, IPv6, FQDN");
   slice.ports = slicePorts(reader);
-  for (const ConfigReader& endpoint : reader.objects("endpoints"))
+  const auto endpoints = reader.objects("endpoints");
+  slice.endpoints.reserve(endpoints.size());
+  for (const ConfigReader& endpoint : endpoints)
     slice.endpoints.push_back(endpointOf(endpoint, type == "FQDN"));
   TRY(problems.take());
   return slice;

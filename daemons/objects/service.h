@@ -69,9 +69,15 @@ struct EndpointSlice {
     std::vector<std::string> zones, nodes;  // hints.forZones[].name, hints.forNodes[].name
     bool operator==(const Endpoint&) const = default;
   };
+  /// When what led to its latest change came about. No difference to anybody who forwards.
+  struct Trigger {
+    std::chrono::system_clock::time_point at;  // of old: unknown
+    bool operator==(const Trigger&) const { return true; }
+  };
   std::string ns, service;  // label kubernetes.io/service-name; empty without
   std::vector<Port> ports;  // those with a name and a number
   std::vector<Endpoint> endpoints;
+  Trigger trigger;  // annotation endpoints.kubernetes.io/last-change-trigger-time
   bool operator==(const EndpointSlice&) const = default;
   static Result<EndpointSlice> parse(const nlohmann::json& object);
 };

@@ -41,6 +41,24 @@ TEST(Service, SaysWhatIsWrong) {
   EXPECT_NE(service.error().message.find("spec.externalTrafficPolicy"), std::string::npos);
 }
 
+TEST(Service, CannotBeAtAnAddressThatMeansThisHostOrThisLink) {
+  for (const char* text : {"0.0.0.0", "::", "127.0.0.1", "::1", "169.254.1.1", "fe80::1"}) {
+    for (const char* field : {"clusterIPs", "externalIPs"}) {
+      const json object{{"metadata", {{"name", "a"}}}, {"spec", {{field, json::array({text})}}}};
+      ASSERT_FALSE(Service::parse(object)) << text;
+      EXPECT_NE(Service::parse(object).error().message.find(field), std::string::npos) << text;
+    }
+  }
+}
+
+TEST(EndpointSlice, CannotLeadToAnAddressThatMeansThisHost) {
+  const json object =
+      json::parse(R"({"metadata": {"name": "a"}, "endpoints": [{"addresses": ["127.0.0.1"]}]})");
+  ASSERT_FALSE(EndpointSlice::parse(object));
+  EXPECT_NE(EndpointSlice::parse(object).error().message.find("endpoints[0].addresses"),
+            std::string::npos);
+}
+
 TEST(EndpointSlice, ReadyIsTheDefault) {
   const auto slice = EndpointSlice::parse(json::parse(
       R"({"metadata": {"name": "a-1", "namespace": "b", "labels": {"kubernetes.io/service-name": "a"}},

@@ -1,18 +1,24 @@
 #include "daemons/services/engine.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "daemons/frame/table_watch.h"
 #include "daemons/frame/timing.h"
 #include "daemons/objects/node.h"
-#include "daemons/services/evaluate.h"
+#include "daemons/services/applier.h"
 #include "daemons/services/flows.h"
-#include "daemons/services/nft_backend.h"
+#include "daemons/services/health_check_ports.h"
+#include "daemons/services/operator_servers.h"
+#include "daemons/services/sync_metrics.h"
+#include "daemons/services/texts.h"
+#include "daemons/services/views.h"
 #include "daemons/sources/store.h"
 #include "netlink/monitor.h"
 #include "netlink/rtnl.h"
@@ -29,6 +35,7 @@ using std::chrono::milliseconds;
 
 /// A Service and its slices come together; far below what one change may take.
 constexpr frame::Debouncer::Limits kPassLimits{milliseconds(1), milliseconds(0), milliseconds(20)};
+constexpr milliseconds kLater{30'000};
 constexpr const char* kZoneLabel = "topology.kubernetes.io/zone";
 /// The API server does not send what is not for us.
 constexpr const char* kOurServices =
@@ -37,54 +44,6 @@ constexpr const char* kOurSlices = "!service.kubernetes.io/headless";
 
 template <class T>
 using OnProblem = typename sources::Store<T>::OnProblem;
-
-json textOf(const Backend& backend) {
-  const std::string address = backend.address.text();
-  return (backend.address.family() == Family::kV6 ? "[" + address + "]" : address) + ":" +
-         std::to_string(backend.port);
-}
-
-json texts(const std::vector<Backend>& backends) {
-  json list = json::array();
-  for (const Backend& backend : backends)
-    list.push_back(textOf(backend));
-  return list;
-}
-
-const char* textOf(Frontend::Kind kind) {
-  switch (kind) {
-    case Frontend::Kind::kClusterIp:
-      return "ClusterIP";
-    case Frontend::Kind::kExternalIp:
-      return "ExternalIP";
-    case Frontend::Kind::kLoadBalancer:
-      return "LoadBalancer";
-    case Frontend::Kind::kNodePort:
-      return "NodePort";
-  }
-  return "?";
-}
-
-const char* textOf(Verdict::Kind kind) {
-  switch (kind) {
-    case Verdict::Kind::kNotOurs:
-      return "not a service";
-    case Verdict::Kind::kForward:
-      return "forward";
-    case Verdict::Kind::kReject:
-      return "reject";
-    case Verdict::Kind::kDrop:
-      return "drop";
-  }
-  return "?";
-}
-
-std::optional<Protocol> parseProtocol(const std::string& text) {
-  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
-    if (objects::textOf(protocol) == text) return protocol;
-  }
-  return std::nullopt;
-}
 
 bool isWithin(const IpAddress& address, const std::vector<IpPrefix>& networks) {
   return std::any_of(networks.begin(), networks.end(),
@@ -102,8 +61,11 @@ class Engine::Impl {
   bool isComplete() const {
     return services_.complete() && slices_.complete() && nodes_.complete();
   }
-  Origin originOf(const IpAddress& source) const;
+  Surroundings surroundings() const;
+  Problems problems() const;
   NftBackend::Settings backendSettings() const;
+  Progress progress() const { return {waitingSince_, lastProgrammed_}; }
+  std::vector<frame::Complaint> serverComplaints() const;
 
   Options options_;
   Model model_;
@@ -113,31 +75,44 @@ class Engine::Impl {
   bool programmed_ = false;
   std::optional<Error> failure_;
   std::set<IpAddress> hostAddresses_;
+  std::optional<Applier> applier_;
 
  private:
   template <class T>
   OnProblem<T> complain(const char* kind);
   void completed() { passes_.trigger(); }
+  OperatorServers::Sources operatorSources(const nlohmann::json& config);
+  void queue();
+  std::set<IpAddress> healthCheckAddresses() const;
+  frame::HttpResponse answerHealthCheck(const Key& service) const;
   void waitForKernel();
   void hearKernel();
   Result<void> listAddresses();
   void pass();
   void conclude(const Result<NftBackend::Summary>& done);
+  void tellRefused(const std::map<Key, Error>& before);
+  void watchTable();
+  void whenQuiet();
   void forgetFlows(const std::set<At>& frontends);
   Node thisNode() const;
 
   asio::io_context& loop_;
   sources::Source& source_;
   frame::Log log_;
-  std::optional<NftBackend> backend_;
   std::optional<conntrack::Connection> conntrack_;
   std::optional<netlink::Rtnl> rtnl_;
   std::optional<netlink::Monitor> monitor_;
   std::optional<asio::posix::stream_descriptor> kernelEvents_;
   frame::Debouncer passes_;
   frame::Backoff backoff_{{milliseconds(200), milliseconds(30'000)}};
-  std::unique_ptr<frame::Alarm> retry_;
+  std::unique_ptr<frame::Alarm> retry_, later_;
+  std::unique_ptr<frame::TableWatch> tableWatch_;
   Model::Change waiting_;  // not yet programmed
+  std::optional<WallTime> waitingSince_;
+  WallTime lastProgrammed_{};
+  SyncMetrics metrics_;
+  OperatorServers servers_;
+  HealthCheckPorts healthChecks_;
   bool addressesChanged_ = true;
   bool stopped_ = false;
 };
@@ -147,13 +122,16 @@ Engine::Impl::Impl(const frame::RoleContext& context, Options options)
       services_(
           [this](const Key& key, const Service*, const Service* now) {
             model_.set(key, now);
-            passes_.trigger();
+            healthChecks_.set(key, now != nullptr && !now->foreign ? now->healthCheckNodePort : 0);
+            metrics_.serviceChanged();
+            queue();
           },
           [this] { completed(); }, complain<Service>("Service")),
       slices_(
           [this](const Key& key, const EndpointSlice*, const EndpointSlice* now) {
             model_.set(key, now);
-            passes_.trigger();
+            metrics_.endpointsChanged(now != nullptr ? now->trigger.at : WallTime());
+            queue();
           },
           [this] { completed(); }, complain<EndpointSlice>("EndpointSlice")),
       nodes_([this](auto&&...) { passes_.trigger(); }, [this] { completed(); },
@@ -162,7 +140,56 @@ Engine::Impl::Impl(const frame::RoleContext& context, Options options)
       source_(*context.source),
       log_(context.log),
       passes_(frame::makeAlarm(context.loop), kPassLimits, [this] { pass(); }),
-      retry_(frame::makeAlarm(context.loop)) {}
+      retry_(frame::makeAlarm(context.loop)),
+      later_(frame::makeAlarm(context.loop)),
+      metrics_(context.metrics),
+      servers_(context, operatorSources(context.config.root())),
+      healthChecks_(context.loop,
+                    [this](const Key& service) { return answerHealthCheck(service); }) {
+  context.metrics.onScrape([this] {
+    metrics_.setWithoutLocal(countWithoutLocal(model_));
+    metrics_.setQuarantined(applier_ ? applier_->quarantined().size() : 0);
+  });
+}
+
+OperatorServers::Sources Engine::Impl::operatorSources(const json& config) {
+  return {[this] { return progress(); },
+          [this] {
+            return isEligible(nodes_.find(Key{"", options_.node}));
+          },
+          {{"services", config.value("services", json::object())}}};
+}
+
+/// A change waits from now on, unless an older one does.
+void Engine::Impl::queue() {
+  if (!waitingSince_) {
+    waitingSince_ = std::chrono::system_clock::now();
+    metrics_.queued(*waitingSince_);
+  }
+  passes_.trigger();
+}
+
+/// Any of this node's, or those at which node ports are open by configuration.
+std::set<IpAddress> Engine::Impl::healthCheckAddresses() const {
+  if (!options_.settings.nodePortAddresses.empty()) return backendSettings().nodePortAddresses;
+  std::set<IpAddress> any;
+  for (const IpAddress& address : hostAddresses_)
+    any.insert(IpAddress::unspecified(address.family()));
+  return any;
+}
+
+frame::HttpResponse Engine::Impl::answerHealthCheck(const Key& service) const {
+  const std::size_t ready = countReadyHere(model_.slicesOf(service), options_.node);
+  return answerServiceHealth(service, ready,
+                             progress().isHealthy(std::chrono::system_clock::now()));
+}
+
+std::vector<frame::Complaint> Engine::Impl::serverComplaints() const {
+  auto all = servers_.complaints();
+  for (frame::Complaint& complaint : healthChecks_.complaints())
+    all.push_back(std::move(complaint));
+  return all;
+}
 
 template <class T>
 OnProblem<T> Engine::Impl::complain(const char* kind) {
@@ -173,11 +200,12 @@ OnProblem<T> Engine::Impl::complain(const char* kind) {
 }
 
 Result<void> Engine::Impl::start() {
-  backend_.emplace(TRY(nft::Connection::open()));
+  applier_.emplace(NftBackend(TRY(openKernel())));
   conntrack_.emplace(TRY(conntrack::Connection::open()));
   monitor_.emplace(TRY(netlink::Monitor::open({})));
   rtnl_.emplace(TRY(netlink::Rtnl::open()));
   TRY(listAddresses());
+  servers_.open(options_.settings);
   kernelEvents_.emplace(loop_, monitor_->fd());
   waitForKernel();
   source_.watch({objects::kService, "", "", kOurServices}, services_);
@@ -188,8 +216,12 @@ Result<void> Engine::Impl::start() {
 
 void Engine::Impl::stop() {
   stopped_ = true;
+  servers_.close();
+  healthChecks_.closeAll();
   passes_.cancel();
   retry_->cancel();
+  later_->cancel();
+  tableWatch_.reset();
   if (kernelEvents_) kernelEvents_->release();  // the Monitor owns the descriptor
   kernelEvents_.reset();
 }
@@ -263,13 +295,71 @@ void Engine::Impl::pass() {
   model_.setPolicy({options_.settings.masqueradeAll, {knows(Family::kV4), knows(Family::kV6)}});
   model_.setNode(thisNode());
   waiting_.merge(model_.refresh());
-  conclude(programmed_ ? backend_->apply(model_, waiting_, settings)
-                       : backend_->adopt(model_, settings));
+  const auto refused = applier_->quarantined();
+  const auto extent = programmed_ ? SyncMetrics::Extent::kPartial : SyncMetrics::Extent::kFull;
+  const auto began = std::chrono::steady_clock::now();
+  const auto done =
+      programmed_ ? applier_->apply(model_, waiting_, settings) : applier_->adopt(model_, settings);
+  if (done)
+    metrics_.programmed(extent, std::chrono::steady_clock::now() - began, done->added,
+                        done->removed);
+  conclude(done);
+  healthChecks_.reconcile(healthCheckAddresses());
+  tellRefused(refused);
+  watchTable();
+  if (!failure_ && (applier_->backend().isUntidy() || !applier_->quarantined().empty()))
+    later_->set(later_->now() + kLater, [this] { whenQuiet(); });
+}
+
+void Engine::Impl::tellRefused(const std::map<Key, Error>& before) {
+  for (const auto& [key, why] : applier_->quarantined()) {
+    if (before.count(key) == 0)
+      log_.limited(Level::kError, "refused", "the kernel refuses a Service; the others go on",
+                   {{"service", key.text()}, {"why", why.message}, {"details", why.details}});
+  }
+}
+
+/// For kernels that let others change our table.
+void Engine::Impl::watchTable() {
+  if (applier_->backend().isProtected()) return tableWatch_.reset();
+  if (tableWatch_ || failure_) return;
+  auto opened = frame::TableWatch::open(loop_, layout::table(), applier_->backend().port(), [this] {
+    log_.limited(Level::kWarning, "foreign",
+                 "somebody else has changed our table; looking at all of it");
+    metrics_.repaired();
+    programmed_ = false;
+    passes_.trigger();
+  });
+  if (opened)
+    tableWatch_ = *std::move(opened);
+  else
+    log_.limited(Level::kWarning, "watch", "cannot hear of changes that others make to our table",
+                 {{"why", opened.error().message}});
+}
+
+/// What can wait: Services that were refused are tried again, and what nothing needs any more goes.
+void Engine::Impl::whenQuiet() {
+  if (!programmed_) return;
+  for (const auto& [key, why] : applier_->quarantined()) {
+    waiting_.services.insert(key);
+    const auto* ports = model_.find(key);
+    if (ports == nullptr) continue;
+    for (const PortPlan& port : *ports) {
+      for (const Frontend& frontend : port.frontends)
+        waiting_.frontends.insert(placeOf(port, frontend));
+    }
+  }
+  if (!waiting_.empty()) return passes_.trigger();
+  if (!applier_->backend().isUntidy()) return;
+  if (const auto tidied = applier_->backend().tidy(); !tidied)
+    log_.limited(Level::kWarning, "tidy", "cannot remove what nothing needs any more",
+                 {{"why", tidied.error().message}});
 }
 
 void Engine::Impl::conclude(const Result<NftBackend::Summary>& done) {
   if (!done) {
     failure_ = done.error();
+    metrics_.failed();
     log_.limited(Level::kError, failure_->message, "cannot program Services",
                  {{"why", failure_->message}, {"details", failure_->details}});
     programmed_ = false;  // find out what is there
@@ -277,18 +367,23 @@ void Engine::Impl::conclude(const Result<NftBackend::Summary>& done) {
     return;
   }
   failure_.reset();
+  waitingSince_.reset();
+  lastProgrammed_ = std::chrono::system_clock::now();
   backoff_.succeeded();
   forgetFlows(programmed_ ? waiting_.frontends : model_.everything().frontends);
   waiting_ = {};
-  if (!std::exchange(programmed_, true))
-    log_.info(
-        "Services are programmed",
-        {{"services", model_.plans().size()}, {"added", done->added}, {"removed", done->removed}});
+  if (std::exchange(programmed_, true)) return;
+  ::malloc_trim(0);  // a start takes much more than what stays
+  log_.info(
+      "Services are programmed",
+      {{"services", model_.plans().size()}, {"added", done->added}, {"removed", done->removed}});
 }
 
 void Engine::Impl::forgetFlows(const std::set<At>& frontends) {
+  const auto began = std::chrono::steady_clock::now();
   const auto removed =
       forgetStaleFlows(*conntrack_, model_, frontends, backendSettings().nodePortAddresses);
+  if (removed) metrics_.forgotFlows(std::chrono::steady_clock::now() - began, *removed);
   if (!removed)
     log_.limited(Level::kWarning, "flows", "cannot forget UDP flows of endpoints that are gone",
                  {{"why", removed.error().message}});
@@ -296,9 +391,13 @@ void Engine::Impl::forgetFlows(const std::set<At>& frontends) {
     log_.info("forgot UDP flows of endpoints that are gone", {{"flows", *removed}});
 }
 
-Origin Engine::Impl::originOf(const IpAddress& source) const {
-  if (isWithin(source, backendSettings().pods)) return Origin::kPod;
-  return hostAddresses_.count(source) != 0 ? Origin::kHost : Origin::kOutside;
+Surroundings Engine::Impl::surroundings() const {
+  NftBackend::Settings settings = backendSettings();
+  return {std::move(settings.pods), hostAddresses_, std::move(settings.nodePortAddresses)};
+}
+
+Problems Engine::Impl::problems() const {
+  return {services_.problems().begin(), services_.problems().end()};
 }
 
 Engine::Engine(const frame::RoleContext& context, Options options)
@@ -338,14 +437,28 @@ json Engine::facts() const {
 
 std::vector<frame::Complaint> Engine::complaints() const {
   std::vector<frame::Complaint> all;
+  if (impl_->failure_) all.push_back({impl_->failure_->message, "see the log"});
+  for (frame::Complaint& complaint : impl_->serverComplaints())
+    all.push_back(std::move(complaint));
+  if (impl_->applier_) {
+    for (const auto& [key, why] : impl_->applier_->quarantined())
+      all.push_back({"the kernel refuses Service " + key.text() + ": " + why.message,
+                     "the others go on; change it, or see the log"});
+  }
   for (const Model::Conflict& conflict : impl_->model_.conflicts()) {
     for (const Key& other : conflict.others)
-      all.push_back({other.text() + " does not get " + conflict.at.address.text() + ":" +
-                         std::to_string(conflict.at.port) + ", which is " + conflict.holder.text() +
-                         "'s",
+      all.push_back({other.text() + " does not get " + longTextOf(conflict.at) + ", which is " +
+                         conflict.holder.text() + "'s",
                      "give it another address or port"});
   }
-  if (impl_->failure_) all.push_back({impl_->failure_->message, "see the log"});
+  for (const auto& [key, service] : impl_->services_.all()) {
+    for (const IpAddress& address : service.clusterIps) {
+      if (impl_->hostAddresses_.count(address) != 0)
+        all.push_back({key.text() + " does not get the cluster IP " + address.text() +
+                           ", which is this node's own",
+                       "give it another address"});
+    }
+  }
   const auto addProblems = [&](const char* kind, const auto& store) {
     for (const auto& [key, what] : store.problems())
       all.push_back({std::string(kind) + " " + key.text() + ": " + what, "correct the object"});
@@ -362,52 +475,17 @@ std::vector<frame::Complaint> Engine::complaints() const {
 }
 
 json Engine::list() const {
-  json rows = json::array();
-  for (const auto& [key, ports] : impl_->model_.plans()) {
-    for (const PortPlan& port : ports) {
-      for (const Frontend& frontend : port.frontends) {
-        const bool any = frontend.address.isUnspecified();
-        rows.push_back({{"service", key.text()},
-                        {"port", port.name},
-                        {"kind", textOf(frontend.kind)},
-                        {"address", any ? "*" : frontend.address.text()},
-                        {"family", port.family == Family::kV4 ? "IPv4" : "IPv6"},
-                        {"number", frontend.port},
-                        {"protocol", objects::textOf(port.protocol)},
-                        {"endpoints", texts(port.cluster)},
-                        {"local", texts(port.local)}});
-      }
-    }
-  }
-  return rows;
+  return listServices(impl_->model_, impl_->problems());
 }
 
-Result<json> Engine::trace(const std::string& source, const std::string& address,
-                           const std::string& port, const std::string& protocol) const {
-  const auto from = IpAddress::parse(source), to = IpAddress::parse(address);
-  std::uint16_t number = 0;
-  const auto read = std::from_chars(port.data(), port.data() + port.size(), number);
-  const auto transport = parseProtocol(protocol);
-  if (!from) return makeError(Errc::kInvalidConfig, "source: \"" + source + "\" is no IP address");
-  if (!to) return makeError(Errc::kInvalidConfig, "address: \"" + address + "\" is no IP address");
-  if (read.ec != std::errc() || read.ptr != port.data() + port.size() || number == 0)
-    return makeError(Errc::kInvalidConfig, "port: \"" + port + "\" is no port");
-  if (!transport)
-    return makeError(Errc::kInvalidConfig,
-                     "protocol: \"" + protocol + "\" is none of TCP, UDP, SCTP");
-  const Packet packet{impl_->originOf(*from), *from, *to, *transport, number};
-  const Verdict verdict =
-      evaluate(impl_->model_, impl_->backendSettings().nodePortAddresses, packet);
-  json endpoints = json::array();
-  for (const Backend& backend : verdict.to)
-    endpoints.push_back(
-        {{"endpoint", textOf(backend)}, {"masquerade", verdict.masqueradesFor(packet, backend)}});
-  static constexpr const char* kOriginTexts[] = {"pod", "host", "outside"};
-  return json{{"from", kOriginTexts[static_cast<std::size_t>(packet.origin)]},
-              {"verdict", textOf(verdict.kind)},
-              {"service", verdict.service.text()},
-              {"because", verdict.because},
-              {"endpoints", endpoints}};
+Result<json> Engine::describe(const std::string& name) const {
+  return describeServices(impl_->model_, impl_->problems(), name);
+}
+
+Result<json> Engine::trace(const Question& question) const {
+  const Surroundings surroundings = impl_->surroundings();
+  const Packet packet = TRY(parsePacket(question, surroundings));
+  return services::trace(impl_->model_, surroundings, packet);
 }
 
 }  // namespace culvert::services

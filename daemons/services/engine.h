@@ -6,6 +6,7 @@
 
 #include "daemons/frame/role.h"
 #include "daemons/services/settings.h"
+#include "daemons/services/trace.h"
 
 namespace culvert::services {
 
@@ -34,12 +35,10 @@ class Engine {
   nlohmann::json facts() const;
   std::vector<frame::Complaint> complaints() const;
 
-  /// `culvertctl services`: a row for each frontend.
+  /// What the control socket answers: views.h, trace.h.
   nlohmann::json list() const;
-  /// `culvertctl services trace`: what becomes of a packet from `source` to `address:port`.
-  /// kInvalidConfig says what is wrong with the question.
-  Result<nlohmann::json> trace(const std::string& source, const std::string& address,
-                               const std::string& port, const std::string& protocol) const;
+  Result<nlohmann::json> describe(const std::string& name) const;
+  Result<nlohmann::json> trace(const Question& question) const;
 
  private:
   class Impl;

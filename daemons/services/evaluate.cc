@@ -45,6 +45,13 @@ Verdict treated(const PortPlan& port, const Treatment& treatment) {
   return {};
 }
 
+/// Who is no pod is masqueraded at every port of a cluster IP, also at one that another Service has
+/// as its external IP: kube-proxy looks at the address only, and so do the rules.
+bool isMasqueradedByAddress(const Model& model, const Packet& packet) {
+  return packet.origin != Origin::kPod && model.isClusterIp(packet.to) &&
+         model.policy().knowsPods.of(packet.to.family());
+}
+
 }  // namespace
 
 Verdict evaluate(const Model& model, const std::set<IpAddress>& nodePortAddresses,
@@ -54,11 +61,15 @@ Verdict evaluate(const Model& model, const std::set<IpAddress>& nodePortAddresse
   Verdict verdict;
   if (mayEnter(*held, packet.from)) {
     verdict = treated(*held->port, held->frontend->by.of(packet.origin));
+    if (verdict.kind == Verdict::Kind::kForward && isMasqueradedByAddress(model, packet))
+      verdict.masquerade = true;
   } else {
     verdict.kind = Verdict::Kind::kDrop;
     verdict.because = "the source is not in loadBalancerSourceRanges";
+    verdict.mayEnter = false;
   }
   verdict.service = held->service;
+  verdict.held = held;
   return verdict;
 }
 

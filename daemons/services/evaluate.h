@@ -20,9 +20,13 @@ struct Verdict {
   bool masquerade = false;
   Key service;          // whose frontend it is, if any
   std::string because;  // in words, for operators
-  /// Whether the source is this host's when it goes to `backend`.
+  /// The frontend it is addressed to, if any; valid until the model is refreshed.
+  std::optional<Model::Held> held = std::nullopt;
+  bool mayEnter = true;  // by loadBalancerSourceRanges
+  /// Whether the source is this host's when it goes to `backend`. One of this node that reaches
+  /// itself must not see its own address; those of other nodes are looked after there.
   bool masqueradesFor(const Packet& packet, const Backend& backend) const {
-    return masquerade || backend.address == packet.from;
+    return masquerade || (backend.local && backend.address == packet.from);
   }
 };
 

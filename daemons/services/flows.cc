@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace culvert::services {
-namespace {
 
 using conntrack::Entry;
 
@@ -13,6 +12,7 @@ std::vector<Entry> staleAmong(const std::vector<Entry>& entries, const Model& mo
   static const std::vector<Backend> kNone;
   std::vector<Entry> stale;
   for (const Entry& entry : entries) {
+    if (entry.protocol != static_cast<std::uint8_t>(Protocol::kUdp)) continue;
     At at{entry.original.destination, entry.original.destinationPort, Protocol::kUdp};
     if (frontends.count(at) == 0 && nodePortAddresses.count(at.address) != 0)
       at.address = IpAddress::unspecified(entry.family);
@@ -22,8 +22,6 @@ std::vector<Entry> staleAmong(const std::vector<Entry>& entries, const Model& mo
   }
   return stale;
 }
-
-}  // namespace
 
 bool isStale(const Entry& entry, const std::vector<Backend>& serving) {
   const bool translated = entry.reply.source != entry.original.destination ||

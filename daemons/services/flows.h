@@ -15,6 +15,11 @@ namespace culvert::services {
 /// topology do not matter: an endpoint that still serves keeps its flows.
 bool isStale(const conntrack::Entry& entry, const std::vector<Backend>& serving);
 
+/// Those of UDP, to one of these frontends, that are stale.
+std::vector<conntrack::Entry> staleAmong(const std::vector<conntrack::Entry>& entries,
+                                         const Model& model, const std::set<At>& frontends,
+                                         const std::set<IpAddress>& nodePortAddresses);
+
 /// Forgets stale flows to these frontends; returns how many there were. Reads the table at most
 /// once for each family that has UDP among them.
 Result<std::size_t> forgetStaleFlows(conntrack::Connection& conntrack, const Model& model,

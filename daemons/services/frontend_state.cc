@@ -1,8 +1,8 @@
 #include "daemons/services/frontend_state.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
+#include <tuple>
 
 #include "base/digest.h"
 
@@ -22,6 +22,7 @@ View viewOf(const Model::Held& held, Target target) {
   view.rejected = target == Target::kReject;
   view.dropped = target == Target::kDrop;
   if (backends == nullptr) return view;
+  view.ends.reserve(backends->size());
   for (const Backend& backend : *backends)
     view.ends.push_back({backend.address, backend.port});
   if (port.affinity.count() != 0) view.sticky = stickyName(held.service, port, target);
@@ -44,23 +45,33 @@ nft::Value dataOf(const End& end) {
   return nft::Value::concat({end.address, nft::Value::port(end.port)});
 }
 
-/// All elements of a frontend but its endpoints: (set, element) in a fixed order.
-class Elements {
- public:
-  using List = std::map<std::pair<std::string, nft::Value>, std::pair<nft::Set, nft::Element>>;
+/// An element and its set, one of layout's, which live for ever.
+struct Member {
+  const nft::Set* set;
+  nft::Element element;
+  auto place() const { return std::tie(set->name, element.key); }
+};
 
-  static List of(const At& at, const FrontendState* state) {
-    Elements all(at);
+/// All elements of a frontend but its endpoints, in the order of sets and keys.
+class Members {
+ public:
+  static std::vector<Member> of(const At& at, const FrontendState* state) {
+    Members all(at);
     if (state != nullptr) all.addAll(*state);
+    std::sort(all.list_.begin(), all.list_.end(),
+              [](const Member& a, const Member& b) { return a.place() < b.place(); });
+    const auto twice =  // a source range that is written twice
+        std::unique(all.list_.begin(), all.list_.end(),
+                    [](const Member& a, const Member& b) { return a.place() == b.place(); });
+    all.list_.erase(twice, all.list_.end());
     return std::move(all.list_);
   }
 
  private:
-  explicit Elements(const At& at) : at_(at) {}
+  explicit Members(const At& at) : at_(at) {}
 
   void add(const nft::Set& set, nft::Element element) {
-    const auto key = std::pair(set.name, element.key);
-    list_.insert_or_assign(key, std::pair(set, std::move(element)));
+    list_.push_back({&set, std::move(element)});
   }
 
   void addView(const View& view, bool outside) {
@@ -90,25 +101,23 @@ class Elements {
     if (state.masquerade == Masquerade::kHostOnly) add(layout::masqueradedForHost(place), {key});
     if (!state.guarded) return;
     add(layout::guarded(place.family), {key});
-    for (const IpPrefix& source : state.sources) {
-      const nft::Set set = layout::sources(place.family, source.length());
-      add(set, {layout::sourceKey(at_, source.network().address())});
-    }
+    for (const IpPrefix& source : state.sources)
+      add(layout::sources(place.family, source.length()),
+          {layout::sourceKey(at_, source.network().address())});
   }
 
   const At& at_;
-  List list_;
+  std::vector<Member> list_;
 };
 
 void addEndChanges(const At& at, bool outside, const std::vector<End>& before,
-                   const std::vector<End>& now, nft::Transaction& removals,
-                   nft::Transaction& additions) {
+                   const std::vector<End>& now, ElementBatch& removals, ElementBatch& additions) {
   const Place place = placeOf(at, outside);
-  const nft::Set set = layout::endpoints(place);
+  const nft::Set& set = layout::endpoints(place);
   for (std::size_t i = 0; i < std::max(before.size(), now.size()); ++i) {
     if (i < before.size() && i < now.size() && before[i] == now[i]) continue;
     const nft::Value key = layout::endpointKey(place, at, static_cast<std::uint32_t>(i));
-    if (i < before.size()) removals.remove(set, {key, dataOf(before[i])});
+    if (i < before.size()) removals.add(set, {key, dataOf(before[i])});
     if (i < now.size()) additions.add(set, {key, dataOf(now[i])});
   }
 }
@@ -165,19 +174,20 @@ std::vector<End> keepOrder(const std::vector<End>& before, std::vector<End> want
 }
 
 void addChanges(const At& at, const FrontendState* before, const FrontendState* now,
-                nft::Transaction& removals, nft::Transaction& additions) {
+                ElementBatch& removals, ElementBatch& additions) {
   for (const bool outside : {false, true})
     addEndChanges(at, outside, endsOf(before, outside), endsOf(now, outside), removals, additions);
-  const auto from = Elements::of(at, before), to = Elements::of(at, now);
-  for (const auto& [key, element] : from) {
-    const auto there = to.find(key);
-    if (there == to.end() || there->second.second != element.second)
-      removals.remove(element.first, element.second);
-  }
-  for (const auto& [key, element] : to) {
-    const auto there = from.find(key);
-    if (there == from.end() || there->second.second != element.second)
-      additions.add(element.first, element.second);
+  auto from = Members::of(at, before), to = Members::of(at, now);
+  auto old = from.begin(), fresh = to.begin();
+  while (old != from.end() || fresh != to.end()) {
+    const bool onlyOld = fresh == to.end() || (old != from.end() && old->place() < fresh->place());
+    const bool onlyFresh =
+        old == from.end() || (fresh != to.end() && fresh->place() < old->place());
+    const bool same = !onlyOld && !onlyFresh && old->element == fresh->element;
+    if (!onlyFresh && !same) removals.add(*old->set, std::move(old->element));
+    if (!onlyOld && !same) additions.add(*fresh->set, std::move(fresh->element));
+    if (!onlyFresh) ++old;
+    if (!onlyOld) ++fresh;
   }
 }
 

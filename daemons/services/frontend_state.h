@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "daemons/services/element_batch.h"
 #include "daemons/services/layout.h"
 
 namespace culvert::services {
@@ -43,6 +44,6 @@ std::vector<End> keepOrder(const std::vector<End>& before, std::vector<End> want
 /// What makes `before` into `now`, for the sets of the table: each replaced element is removed
 /// before it is added. Null: there is none.
 void addChanges(const At& at, const FrontendState* before, const FrontendState* now,
-                nft::Transaction& removals, nft::Transaction& additions);
+                ElementBatch& removals, ElementBatch& additions);
 
 }  // namespace culvert::services

@@ -1,6 +1,8 @@
 #include "daemons/services/layout.h"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 
 namespace culvert::services::layout {
 namespace {
@@ -35,6 +37,40 @@ nft::TypeList with(nft::TypeList types, DataType another) {
 
 nft::Set setOf(const Place& place, const std::string& what) {
   return {table(), nameOf(place, what), keyTypes(place)};
+}
+
+std::size_t indexOf(Family family) {
+  return family == Family::kV4 ? 0 : 1;
+}
+
+/// A set for each place, made once: they are looked up for every element of every frontend.
+class SetByPlace {
+ public:
+  explicit SetByPlace(const std::string& what, nft::TypeList data = {}) {
+    for (const Place& place : allPlaces()) {
+      sets_.push_back(setOf(place, what));
+      sets_.back().data = data;
+    }
+  }
+  template <class Adapt>
+  SetByPlace(const std::string& what, Adapt adapt) : SetByPlace(what) {
+    for (const Place& place : allPlaces())
+      adapt(place, sets_[indexOf(place)]);
+  }
+  const nft::Set& of(const Place& place) const { return sets_[indexOf(place)]; }
+
+ private:
+  static std::size_t indexOf(const Place& place) {  // as in allPlaces()
+    return layout::indexOf(place.family) * 4 + (place.node ? 2 : 0) + (place.outside ? 1 : 0);
+  }
+  std::vector<nft::Set> sets_;
+};
+
+/// A set for each family.
+template <class Types>
+std::array<nft::Set, 2> setByFamily(const std::string& what, Types keyOf) {
+  return {nft::Set{table(), what + suffix(Family::kV4), keyOf(Family::kV4)},
+          nft::Set{table(), what + suffix(Family::kV6), keyOf(Family::kV6)}};
 }
 
 nft::Value protocolValue(const At& at) {
@@ -131,9 +167,21 @@ nft::Chain translation(const Place& place) {
   return chain(nameOf(place, "translate"));
 }
 
-void addTranslation(const Place& place, const std::set<std::uint32_t>& counts, Transaction& tx) {
+const std::set<std::uint32_t>& countsOf(const Shape& shape, const Place& place) {
+  static const std::set<std::uint32_t> kNone;
+  const auto counts = shape.counts.find(place);
+  return counts == shape.counts.end() ? kNone : counts->second;
+}
+
+bool hasTranslations(const Shape& shape, const Place& place) {
+  return !countsOf(shape, place).empty() || shape.has(sticky(place));
+}
+
+void addTranslation(const Shape& shape, const Place& place, Transaction& tx) {
   const nft::Chain here = translation(place);
-  tx.add(here, {{nft::VerdictMap{current(place), sticky(place).name}}});
+  if (shape.has(sticky(place)))
+    tx.add(here, {{nft::VerdictMap{current(place), sticky(place).name}}});
+  const auto& counts = countsOf(shape, place);
   if (counts.empty()) return;
   tx.add(here, {{nft::InSet{current(place), frontends(place).name, nft::Op::kNotEqual},
                  nft::returnVerdict()}});
@@ -169,6 +217,7 @@ void addNat(const Shape& shape, Transaction& tx) {
   const nft::Chain all = chain("translate_all"), outside = chain("translate_outside");
   const auto addJumps = [&](const nft::Chain& here, bool fromOutside) {
     addPlaces(fromOutside, [&](const Place& place, const std::vector<nft::Statement>& if_) {
+      if (!hasTranslations(shape, place)) return;
       std::vector<nft::Statement> rule{isFamily(place.family)};
       rule.insert(rule.end(), if_.begin(), if_.end());
       tx.add(here, {then(rule, nft::jumpTo(translation(place).name))});
@@ -187,6 +236,7 @@ void addRefusals(const Shape& shape, Transaction& tx) {
   const auto addSets = [&](const nft::Chain& here, bool fromOutside) {
     addPlaces(fromOutside, [&](const Place& place, const std::vector<nft::Statement>& if_) {
       const auto refuse = [&](const nft::Set& set, const nft::Verdict& verdict) {
+        if (!shape.has(set)) return;
         auto rule = if_;
         rule.push_back(nft::InSet{current(place), set.name});
         tx.add(here, {then(rule, verdict)});
@@ -198,23 +248,31 @@ void addRefusals(const Shape& shape, Transaction& tx) {
   addSets(outside, true);
   tx.add(outside, {{nft::goTo(all.name)}});
   addSets(all, false);
-  for (const Family family : kFamilies)
-    tx.add(all, {{nft::InSet{{nft::daddr(family)}, clusterIps(family).name}, nft::goTo("reject")}});
+  for (const Family family : kFamilies) {
+    if (shape.has(clusterIps(family)))
+      tx.add(all,
+             {{nft::InSet{{nft::daddr(family)}, clusterIps(family).name}, nft::goTo("reject")}});
+  }
   const nft::Chain reject = chain("reject");
   tx.add(reject, {{nft::Compare{nft::meta::kL4Proto, nft::Value::protocol(6)}, nft::Reject{true}}});
   tx.add(reject, {{nft::Reject{}}});
   const nft::Chain origin = chain("refuse");
+  tx.add(origin, {{nft::isTranslated(), nft::returnVerdict()}});  // it has an endpoint
   addOrigin(origin, shape, all.name, outside.name, tx);
   for (const auto& [name, point] : {std::pair{"refuse_input", Hook::Point::kInput},
                                     std::pair{"refuse_forward", Hook::Point::kForward}})
     tx.add(base(name, Hook::Type::kFilter, point, 0), {{kNew, nft::goTo(origin.name)}});
+  const nft::Chain own = chain("refuse_own");
+  tx.add(own, {{nft::isTranslated(), nft::returnVerdict()}});
+  tx.add(own, {{nft::goTo(all.name)}});
   tx.add(base("refuse_output", Hook::Type::kFilter, Hook::Point::kOutput, 0),
-         {{kNew, nft::goTo(all.name)}});
+         {{kNew, nft::goTo(own.name)}});
 }
 
 /// loadBalancerSourceRanges, before anything is translated.
 void addGuard(const Shape& shape, Transaction& tx) {
   for (const Family family : kFamilies) {
+    if (!shape.has(guarded(family))) continue;
     const nft::Chain here = chain("guard" + suffix(family));
     const Key key = current({family});
     tx.add(here,
@@ -232,6 +290,7 @@ void addGuard(const Shape& shape, Transaction& tx) {
   for (const auto& [name, point] : {std::pair{"guard_prerouting", Hook::Point::kPrerouting},
                                     std::pair{"guard_output", Hook::Point::kOutput}}) {
     for (const Family family : kFamilies) {
+      if (!shape.has(guarded(family))) continue;
       tx.add(base(name, Hook::Type::kFilter, point, -110),
              {{isFamily(family), kNew, nft::jumpTo("guard" + suffix(family))}});
     }
@@ -243,18 +302,24 @@ void addMasquerade(const Shape& shape, const std::string& digest, Transaction& t
   tx.add(post, {{nft::isTranslated(), nft::jumpTo("masquerade")}, "rules " + digest});
   const nft::Chain here = chain("masquerade");
   const nft::Masquerade now{.random = false, .fullyRandom = true};
-  for (const Place& place : {Place{Family::kV4, false}, Place{Family::kV6, false},
-                             Place{Family::kV4, true}, Place{Family::kV6, true}})
-    tx.add(here,
-           {{isFamily(place.family), nft::VerdictMap{original(place), remembered(place).name}}});
+  for (const Place& place : allPlaces()) {
+    if (shape.has(remembered(place)))
+      tx.add(here,
+             {{isFamily(place.family), nft::VerdictMap{original(place), remembered(place).name}}});
+  }
   for (const Family family : kFamilies) {
-    tx.add(here,
-           {{nft::InSet{{nft::saddr(family), nft::daddr(family)}, hairpins(family).name}, now}});
+    if (shape.has(hairpins(family)))
+      tx.add(here,
+             {{nft::InSet{{nft::saddr(family), nft::daddr(family)}, hairpins(family).name}, now}});
     for (const bool node : {false, true}) {
       const Place place{family, node, false};
-      tx.add(here, {{isFamily(family), nft::InSet{original(place), masqueraded(place).name}, now}});
-      tx.add(here, {{isFamily(family), nft::InSet{original(place), masqueradedForHost(place).name},
-                     nft::Compare{nft::fib::kSaddrType, nft::Value::mark(2)}, now}});
+      if (shape.has(masqueraded(place)))
+        tx.add(here,
+               {{isFamily(family), nft::InSet{original(place), masqueraded(place).name}, now}});
+      if (shape.has(masqueradedForHost(place)))
+        tx.add(here,
+               {{isFamily(family), nft::InSet{original(place), masqueradedForHost(place).name},
+                 nft::Compare{nft::fib::kSaddrType, nft::Value::mark(2)}, now}});
     }
   }
   for (const IpPrefix& prefix : shape.pods)
@@ -262,7 +327,8 @@ void addMasquerade(const Shape& shape, const std::string& digest, Transaction& t
   for (const Family family : kFamilies) {
     const bool known = std::any_of(shape.pods.begin(), shape.pods.end(),
                                    [&](const IpPrefix& pods) { return pods.family() == family; });
-    if (!known) continue;  // nobody can be told from a pod
+    // Without, nobody can be told from a pod.
+    if (!known || !shape.has(clusterIps(family))) continue;
     const auto& daddr = family == Family::kV4 ? nft::ct::kOriginalDaddr : nft::ct::kOriginalDaddr6;
     tx.add(here, {{nft::InSet{{daddr}, clusterIps(family).name}, now}});
   }
@@ -290,20 +356,25 @@ void addSets(const Shape& shape, Transaction& tx) {
 }
 
 void addChains(Transaction& tx) {
+  const auto add = [&](const nft::Chain& one) {
+    tx.add(one);
+    tx.flush(one);
+  };
   for (const Place& place : allPlaces())
-    tx.add(translation(place));
-  for (const char* name : {"translate_all", "translate_outside", "refuse_all", "refuse_outside",
-                           "reject", "refuse", "guard_ipv4", "guard_ipv6", "masquerade"})
-    tx.add(chain(name));
+    add(translation(place));
+  for (const char* name :
+       {"translate_all", "translate_outside", "refuse_all", "refuse_outside", "reject", "refuse",
+        "refuse_own", "guard_ipv4", "guard_ipv6", "masquerade"})
+    add(chain(name));
   using Point = Hook::Point;
-  tx.add(base("nat_prerouting", Hook::Type::kNat, Point::kPrerouting, -100));
-  tx.add(base("nat_output", Hook::Type::kNat, Point::kOutput, -100));
-  tx.add(base("nat_postrouting", Hook::Type::kNat, Point::kPostrouting, 100));
-  tx.add(base("guard_prerouting", Hook::Type::kFilter, Point::kPrerouting, -110));
-  tx.add(base("guard_output", Hook::Type::kFilter, Point::kOutput, -110));
-  tx.add(base("refuse_input", Hook::Type::kFilter, Point::kInput, 0));
-  tx.add(base("refuse_forward", Hook::Type::kFilter, Point::kForward, 0));
-  tx.add(base("refuse_output", Hook::Type::kFilter, Point::kOutput, 0));
+  add(base("nat_prerouting", Hook::Type::kNat, Point::kPrerouting, -100));
+  add(base("nat_output", Hook::Type::kNat, Point::kOutput, -100));
+  add(base("nat_postrouting", Hook::Type::kNat, Point::kPostrouting, 100));
+  add(base("guard_prerouting", Hook::Type::kFilter, Point::kPrerouting, -110));
+  add(base("guard_output", Hook::Type::kFilter, Point::kOutput, -110));
+  add(base("refuse_input", Hook::Type::kFilter, Point::kInput, 0));
+  add(base("refuse_forward", Hook::Type::kFilter, Point::kForward, 0));
+  add(base("refuse_output", Hook::Type::kFilter, Point::kOutput, 0));
 }
 
 }  // namespace
@@ -319,39 +390,49 @@ std::vector<Place> allPlaces() {
   return all;
 }
 
-nft::Set frontends(const Place& place) {
-  return setOf(place, "frontends");
+const nft::Set& frontends(const Place& place) {
+  static const SetByPlace kSets("frontends");
+  return kSets.of(place);
 }
-nft::Set countBit(const Place& place, unsigned bit) {
-  return setOf(place, "count_bit_" + std::to_string(bit));
+const nft::Set& countBit(const Place& place, unsigned bit) {
+  static const std::vector<SetByPlace> kSets = [] {
+    std::vector<SetByPlace> sets;
+    for (int i = 0; i < std::numeric_limits<std::uint32_t>::digits; ++i)
+      sets.emplace_back("count_bit_" + std::to_string(i));
+    return sets;
+  }();
+  return kSets.at(bit).of(place);
 }
-nft::Set rejected(const Place& place) {
-  return setOf(place, "rejected");
+const nft::Set& rejected(const Place& place) {
+  static const SetByPlace kSets("rejected");
+  return kSets.of(place);
 }
-nft::Set dropped(const Place& place) {
-  return setOf(place, "dropped");
+const nft::Set& dropped(const Place& place) {
+  static const SetByPlace kSets("dropped");
+  return kSets.of(place);
 }
-nft::Set masqueraded(const Place& place) {
-  return setOf(place, "masqueraded");
+const nft::Set& masqueraded(const Place& place) {
+  static const SetByPlace kSets("masqueraded");
+  return kSets.of(place);
 }
-nft::Set masqueradedForHost(const Place& place) {
-  return setOf(place, "masqueraded_for_host");
+const nft::Set& masqueradedForHost(const Place& place) {
+  static const SetByPlace kSets("masqueraded_for_host");
+  return kSets.of(place);
 }
-nft::Set endpoints(const Place& place) {
-  nft::Set set = setOf(place, "endpoints");
-  set.key = with(keyTypes(place), DataType::kMark);
-  set.data = {nft::addressType(place.family), DataType::kInetService};
-  return set;
+const nft::Set& endpoints(const Place& place) {
+  static const SetByPlace kSets("endpoints", [](const Place& at, nft::Set& set) {
+    set.key = with(keyTypes(at), DataType::kMark);
+    set.data = {nft::addressType(at.family), DataType::kInetService};
+  });
+  return kSets.of(place);
 }
-nft::Set sticky(const Place& place) {
-  nft::Set set = setOf(place, "sticky");
-  set.data = {DataType::kVerdict};
-  return set;
+const nft::Set& sticky(const Place& place) {
+  static const SetByPlace kSets("sticky", nft::TypeList{DataType::kVerdict});
+  return kSets.of(place);
 }
-nft::Set remembered(const Place& place) {
-  nft::Set set = setOf(place, "remembered");
-  set.data = {DataType::kVerdict};
-  return set;
+const nft::Set& remembered(const Place& place) {
+  static const SetByPlace kSets("remembered", nft::TypeList{DataType::kVerdict});
+  return kSets.of(place);
 }
 nft::Set clients(Family family, const std::string& port) {
   return {table(),
@@ -362,6 +443,9 @@ nft::Set clients(Family family, const std::string& port) {
           {},
           kClientsMax};
 }
+bool isClients(const nft::Set& set) {
+  return set.name.rfind("clients_", 0) == 0;
+}
 nft::Set members(Family family, const std::string& port) {
   return {table(), "members_" + port, {nft::addressType(family), DataType::kInetService}};
 }
@@ -371,22 +455,64 @@ nft::Chain stickyChain(const Place& place, const std::string& port) {
 nft::Chain rememberChain(const std::string& port) {
   return chain("remember_" + port);
 }
-nft::Set clusterIps(Family family) {
-  return {table(), "cluster_ips" + suffix(family), {nft::addressType(family)}};
+const nft::Set& clusterIps(Family family) {
+  static const auto kSets =
+      setByFamily("cluster_ips", [](Family of) { return nft::TypeList{nft::addressType(of)}; });
+  return kSets[indexOf(family)];
 }
-nft::Set nodeAddresses(Family family) {
-  return {table(), "node_addresses" + suffix(family), {nft::addressType(family)}};
+const nft::Set& nodeAddresses(Family family) {
+  static const auto kSets =
+      setByFamily("node_addresses", [](Family of) { return nft::TypeList{nft::addressType(of)}; });
+  return kSets[indexOf(family)];
 }
-nft::Set hairpins(Family family) {
-  return {
-      table(), "hairpins" + suffix(family), {nft::addressType(family), nft::addressType(family)}};
+const nft::Set& hairpins(Family family) {
+  static const auto kSets = setByFamily("hairpins", [](Family of) {
+    return nft::TypeList{nft::addressType(of), nft::addressType(of)};
+  });
+  return kSets[indexOf(family)];
 }
-nft::Set guarded(Family family) {
-  return {table(), "guarded" + suffix(family), keyTypes({family})};
+const nft::Set& guarded(Family family) {
+  static const auto kSets = setByFamily("guarded", [](Family of) { return keyTypes({of}); });
+  return kSets[indexOf(family)];
 }
-nft::Set sources(Family family, std::uint8_t length) {
-  return {table(), "sources" + suffix(family) + "_" + std::to_string(length),
-          with(keyTypes({family}), nft::addressType(family))};
+const nft::Set& sources(Family family, std::uint8_t length) {
+  static const auto kSets = [] {
+    std::array<std::vector<nft::Set>, 2> sets;
+    for (const Family of : kFamilies) {
+      for (unsigned bits = 0; bits <= addressBits(of); ++bits)
+        sets[indexOf(of)].push_back({table(), "sources" + suffix(of) + "_" + std::to_string(bits),
+                                     with(keyTypes({of}), nft::addressType(of))});
+    }
+    return sets;
+  }();
+  return kSets[indexOf(family)].at(length);
+}
+
+const std::set<std::string, std::less<>>& decidingSets() {
+  static const auto kNames = [] {
+    std::set<std::string, std::less<>> names;
+    for (const Place& place : allPlaces()) {
+      for (const nft::Set* one : {&sticky(place), &remembered(place), &rejected(place),
+                                  &dropped(place), &masqueraded(place), &masqueradedForHost(place)})
+        names.insert(one->name);
+    }
+    for (const Family family : kFamilies) {
+      for (const nft::Set* one : {&clusterIps(family), &hairpins(family), &guarded(family)})
+        names.insert(one->name);
+    }
+    return names;
+  }();
+  return kNames;
+}
+
+std::vector<const nft::Set*> keyedSets(const Place& place) {
+  std::vector<const nft::Set*> all{&frontends(place),         &rejected(place), &dropped(place),
+                                   &masqueraded(place),       &sticky(place),   &remembered(place),
+                                   &masqueradedForHost(place)};
+  if (!place.node && !place.outside) all.push_back(&guarded(place.family));
+  for (unsigned bit = 0; bit < std::numeric_limits<std::uint32_t>::digits; ++bit)
+    all.push_back(&countBit(place, bit));
+  return all;
 }
 
 nft::Value keyOf(const Place& place, const At& at) {
@@ -449,17 +575,20 @@ void removeSticky(const StickyPort& port, Transaction& tx) {
   tx.remove(members(port.family, port.name));
 }
 
+Transaction renderSets(const Shape& shape) {
+  Transaction tx;
+  tx.add(table());
+  addSets(shape, tx);
+  return tx;
+}
+
 Transaction render(const Shape& shape, const std::string& digest) {
   Transaction tx;
   tx.add(table());
-  tx.flush(table());
   addSets(shape, tx);
   addChains(tx);
-  for (const Place& place : allPlaces()) {
-    const auto counts = shape.counts.find(place);
-    addTranslation(place, counts == shape.counts.end() ? std::set<std::uint32_t>() : counts->second,
-                   tx);
-  }
+  for (const Place& place : allPlaces())
+    addTranslation(shape, place, tx);
   addNat(shape, tx);
   addRefusals(shape, tx);
   addGuard(shape, tx);

@@ -27,39 +27,48 @@ struct Place {
 };
 std::vector<Place> allPlaces();
 
+/// Sets that are returned by reference live for ever.
+///
 /// Frontends with endpoints (or, for packets from outside, without any here).
-nft::Set frontends(const Place& place);
+const nft::Set& frontends(const Place& place);
 /// Those whose number of endpoints has this bit. Together the sets say the number, and a few rules
 /// find the chain for it; a verdict map would do it in one lookup, but the kernel walks all verdict
 /// elements of a table whenever one is added.
-nft::Set countBit(const Place& place, unsigned bit);
+const nft::Set& countBit(const Place& place, unsigned bit);
 /// `key . index` to `address . port`.
-nft::Set endpoints(const Place& place);
+const nft::Set& endpoints(const Place& place);
 /// Frontends with session affinity, to their chain.
-nft::Set sticky(const Place& place);
+const nft::Set& sticky(const Place& place);
 /// The chain of a port with session affinity: first where the client was before, then anywhere.
 nft::Chain stickyChain(const Place& place, const std::string& port);
 /// Where its clients were: `source` to `address . port`, for as long as the affinity.
 nft::Set clients(Family family, const std::string& port);
+bool isClients(const nft::Set& set);
 /// Where they may be: `address . port` of its endpoints.
 nft::Set members(Family family, const std::string& port);
 /// Frontends with session affinity, to the chain that notes where the client is now.
-nft::Set remembered(const Place& place);
+const nft::Set& remembered(const Place& place);
 nft::Chain rememberChain(const std::string& port);
 
 /// No endpoint anywhere; none that the policy allows.
-nft::Set rejected(const Place& place);
-nft::Set dropped(const Place& place);
+const nft::Set& rejected(const Place& place);
+const nft::Set& dropped(const Place& place);
 /// Where the source becomes this node's: always; if it is this node that sends.
-nft::Set masqueraded(const Place& place);
-nft::Set masqueradedForHost(const Place& place);
+const nft::Set& masqueraded(const Place& place);
+const nft::Set& masqueradedForHost(const Place& place);
 
-nft::Set clusterIps(Family family);     // masqueraded if it is no pod that sends
-nft::Set nodeAddresses(Family family);  // at which node ports are open
-nft::Set hairpins(Family family);       // `address . address` of endpoints on this node
-nft::Set guarded(Family family);        // frontends with loadBalancerSourceRanges
+const nft::Set& clusterIps(Family family);     // masqueraded if it is no pod that sends
+const nft::Set& nodeAddresses(Family family);  // at which node ports are open
+const nft::Set& hairpins(Family family);       // `address . address` of endpoints on this node
+const nft::Set& guarded(Family family);        // frontends with loadBalancerSourceRanges
 /// `key . network` that may send to a guarded frontend; networks of one length.
-nft::Set sources(Family family, std::uint8_t length);
+const nft::Set& sources(Family family, std::uint8_t length);
+
+/// Sets for which there are rules only if they have elements (Shape::filled).
+const std::set<std::string, std::less<>>& decidingSets();
+
+/// All sets of a place that have keyOf() as their key.
+std::vector<const nft::Set*> keyedSets(const Place& place);
 
 /// The key of a frontend, as its sets have it.
 nft::Value keyOf(const Place& place, const At& at);
@@ -72,7 +81,17 @@ struct Shape {
   std::set<std::pair<Family, std::uint8_t>>
       sourceLengths;                                // of networks in loadBalancerSourceRanges
   std::map<Place, std::set<std::uint32_t>> counts;  // different numbers of endpoints
+  /// Names of sets that have elements: a packet is not compared with empty ones.
+  std::set<std::string, std::less<>> filled;
   bool operator==(const Shape&) const = default;
+  bool has(const nft::Set& set) const { return filled.count(set.name) != 0; }
+  /// Adds all that the other has, but for pods.
+  void merge(const Shape& other) {
+    filled.insert(other.filled.begin(), other.filled.end());
+    sourceLengths.insert(other.sourceLengths.begin(), other.sourceLengths.end());
+    for (const auto& [place, numbers] : other.counts)
+      counts[place].insert(numbers.begin(), numbers.end());
+  }
 };
 
 /// What a port with session affinity has of its own, for one choice of its endpoints; `places` are
@@ -89,9 +108,11 @@ std::string commentOf(const StickyPort& port);
 void addSticky(const StickyPort& port, nft::Transaction& tx);
 void removeSticky(const StickyPort& port, nft::Transaction& tx);
 
-/// All of the table but the elements: what is there stays, rules are replaced. "rules `digest`" is
-/// the comment of the first rule of firstChain().
+/// All of the table but the elements and sticky ports: what is there stays, rules are replaced.
+/// "rules `digest`" is the comment of the first rule of firstChain().
 nft::Chain firstChain();
 nft::Transaction render(const Shape& shape, const std::string& digest);
+/// The table and its sets only.
+nft::Transaction renderSets(const Shape& shape);
 
 }  // namespace culvert::services::layout

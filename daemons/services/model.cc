@@ -48,11 +48,15 @@ void Model::setPolicy(Policy policy) {
     dirty_.insert(key);
 }
 
+std::vector<Key> Model::sliceKeysOf(const Key& service) const {
+  const auto keys = slicesByService_.find(service);
+  if (keys == slicesByService_.end()) return {};
+  return {keys->second.begin(), keys->second.end()};
+}
+
 Slices Model::slicesOf(const Key& service) const {
   Slices slices;
-  const auto keys = slicesByService_.find(service);
-  if (keys == slicesByService_.end()) return slices;
-  for (const Key& key : keys->second)
+  for (const Key& key : sliceKeysOf(service))
     slices.push_back(slices_.at(key));
   return slices;
 }
@@ -131,6 +135,16 @@ std::optional<Model::Held> Model::find(const At& at) const {
     }
   }
   return std::nullopt;
+}
+
+std::vector<Key> Model::claimants(const At& at) const {
+  std::vector<Key> all;
+  const auto claims = claims_.find(at);
+  if (claims == claims_.end()) return all;
+  for (const auto& [kind, key] : claims->second) {
+    if (std::find(all.begin(), all.end(), key) == all.end()) all.push_back(key);
+  }
+  return all;
 }
 
 std::vector<Model::Conflict> Model::conflicts() const {

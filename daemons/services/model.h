@@ -56,6 +56,7 @@ class Model {
   std::optional<Held> find(const At& at) const;
   bool isClusterIp(const IpAddress& address) const { return clusterIps_.count(address) > 0; }
   const Node& node() const { return node_; }
+  const Policy& policy() const { return policy_; }
 
   /// Frontends that more than one Service claims: who has it, and who has not.
   struct Conflict {
@@ -65,8 +66,15 @@ class Model {
   };
   std::vector<Conflict> conflicts() const;
 
+  /// Those that claim the frontend, the holder first.
+  std::vector<Key> claimants(const At& at) const;
+
   const std::map<Key, std::vector<PortPlan>>& plans() const { return plans_; }
+  /// All that were set, also those that are not ours and have no plan.
+  const std::map<Key, const objects::Service*>& services() const { return services_; }
   Slices slicesOf(const Key& service) const;
+  /// In the order of slicesOf().
+  std::vector<Key> sliceKeysOf(const Key& service) const;
 
  private:
   using Claim = std::pair<Frontend::Kind, Key>;

@@ -16,36 +16,71 @@ Place placeOf(const At& at, bool outside) {
   return {at.address.family(), at.address.isUnspecified(), outside};
 }
 
-template <class Visit>
-void forEachElement(const Transaction& tx, Visit visit) {
-  for (const Transaction::Operation& operation : tx.operations()) {
-    const auto* elements = std::get_if<Transaction::ElementsOf>(&operation.what);
-    if (elements == nullptr) continue;
-    for (const nft::Element& element : elements->elements)
-      visit(operation.verb, elements->set, element);
-  }
-}
-
-std::size_t count(const Transaction& tx) {
-  std::size_t number = 0;
-  forEachElement(tx, [&](auto&&...) { ++number; });
-  return number;
-}
-
 std::string digestOf(const Shape& shape) {
   return sha512Hex(layout::render(shape, "").toText(), 16);
 }
 
 /// The number of endpoints decides about chains, lengths of source ranges about sets.
-void noteShape(const At& at, const FrontendState& state, Shape& shape) {
-  const auto add = [&](bool outside, const FrontendState::View& view) {
+template <class OnCount, class OnLength>
+void forEachUse(const At& at, const FrontendState& state, OnCount onCount, OnLength onLength) {
+  const auto visit = [&](bool outside, const FrontendState::View& view) {
     if (view.sticky.empty() && (outside || !view.ends.empty()))
-      shape.counts[placeOf(at, outside)].insert(static_cast<std::uint32_t>(view.ends.size()));
+      onCount(placeOf(at, outside), static_cast<std::uint32_t>(view.ends.size()));
   };
-  add(false, state.all);
-  if (state.outside) add(true, *state.outside);
+  visit(false, state.all);
+  if (state.outside) visit(true, *state.outside);
   for (const IpPrefix& source : state.sources)
-    shape.sourceLengths.insert({source.family(), source.length()});
+    onLength(std::pair(source.family(), source.length()));
+}
+
+void noteShape(const At& at, const FrontendState& state, Shape& shape) {
+  forEachUse(
+      at, state,
+      [&](const Place& place, std::uint32_t count) { shape.counts[place].insert(count); },
+      [&](const auto& length) { shape.sourceLengths.insert(length); });
+}
+
+/// Whether the rules of `shape` do for `wanted` as well.
+bool serves(const Shape& shape, const Shape& wanted) {
+  const auto includes = [](const auto& all, const auto& some) {
+    return std::includes(all.begin(), all.end(), some.begin(), some.end());
+  };
+  return shape.pods == wanted.pods && includes(shape.filled, wanted.filled) &&
+         includes(shape.sourceLengths, wanted.sourceLengths) &&
+         std::all_of(wanted.counts.begin(), wanted.counts.end(), [&](const auto& of) {
+           const auto known = shape.counts.find(of.first);
+           return known != shape.counts.end() && includes(known->second, of.second);
+         });
+}
+
+/// Names of chains and sets.
+struct Names {
+  std::set<std::string> chains, sets;
+};
+
+Names namesIn(const Transaction& tx) {
+  Names names;
+  for (const Transaction::Operation& operation : tx.operations()) {
+    if (const auto* chain = std::get_if<nft::Chain>(&operation.what))
+      names.chains.insert(chain->name);
+    if (const auto* set = std::get_if<nft::Set>(&operation.what)) names.sets.insert(set->name);
+  }
+  return names;
+}
+
+/// Removes what is in `before` and not in `now`.
+Transaction removeOthers(const Names& before, const Names& now) {
+  Transaction flushes, removals;
+  for (const std::string& name : before.chains) {
+    if (now.chains.count(name) != 0) continue;
+    flushes.flush(nft::Chain{layout::table(), name});
+    removals.remove(nft::Chain{layout::table(), name});
+  }
+  for (const std::string& name : before.sets) {
+    if (now.sets.count(name) == 0) removals.remove(nft::Set{layout::table(), name, {}});
+  }
+  flushes.append(std::move(removals));
+  return flushes;
 }
 
 std::set<IpAddress> localAddresses(const std::vector<PortPlan>& plans) {
@@ -84,119 +119,69 @@ Stickies stickyPorts(const Key& service, const std::vector<PortPlan>& plans) {
   return all;
 }
 
+/// Chains of places that a sticky port is not reached at any more.
+void removeLostPlaces(const StickyPort& before, const StickyPort& now, Transaction& tx) {
+  for (const auto& [place, count] : before.places) {
+    if (now.places.count(place) != 0) continue;
+    const nft::Chain lost = layout::stickyChain(place, before.name);
+    tx.flush(lost);
+    tx.remove(lost);
+  }
+}
+
 nft::Element elementOf(const End& end) {
   return {nft::Value::concat({end.address, nft::Value::port(end.port)})};
 }
 
-/// Elements of each set, as a transaction adds them, or as the kernel lists them.
-struct Elements {
-  nft::Set set;
-  std::map<nft::Value, nft::Element> all;
-};
-using BySet = std::map<std::string, Elements>;
-
-BySet bySet(const Transaction& additions) {
-  BySet sets;
-  forEachElement(additions, [&](auto, const nft::Set& set, const nft::Element& element) {
-    Elements& elements = sets[set.name];
-    elements.set = set;
-    elements.all.insert_or_assign(element.key, element);
-  });
-  return sets;
-}
-
-bool isClients(const nft::Set& set) {
-  return set.name.rfind("clients_", 0) == 0;
-}
-
-/// What is in the sets that we fill; clients of sticky ports come and go by themselves.
-Result<BySet> listElements(nft::Connection& nft) {
-  BySet sets;
-  auto listed = nft.listSets(layout::table());
-  if (!listed && listed.error().code == Errc::kNotFound) return sets;
-  for (nft::Set& set : TRY(std::move(listed))) {
-    if (isClients(set) || set.key.empty()) continue;
-    Elements& elements = sets[set.name];
-    for (nft::Element& element : TRY(nft.listElements(set)))
-      elements.all.emplace(element.key, std::move(element));
-    elements.set = std::move(set);
-  }
-  return sets;
-}
-
 /// A frontend's endpoints in the kernel, up to the first hole.
-std::vector<End> endsIn(const BySet& sets, const At& at, bool outside) {
+std::vector<End> endsIn(const Present& present, const At& at, bool outside) {
   std::vector<End> ends;
   const Place place = placeOf(at, outside);
-  const auto known = sets.find(layout::endpoints(place).name);
-  if (known == sets.end()) return ends;
-  const Elements& elements = known->second;
+  const nft::Set& set = layout::endpoints(place);
   for (std::uint32_t index = 0;; ++index) {
-    const auto element = elements.all.find(layout::endpointKey(place, at, index));
-    if (element == elements.all.end()) return ends;
-    const auto fields = std::get<nft::Value>(element->second.data).split(elements.set.data);
+    const nft::Element* element = present.find(set, layout::endpointKey(place, at, index));
+    if (element == nullptr) return ends;
+    const auto fields = std::get<nft::Value>(element->data).split(set.data);
     ends.push_back({fields.at(0).address(place.family), fields.at(1).port()});
   }
 }
 
-const nft::Element* find(const BySet& sets, const std::string& set, const nft::Value& key) {
-  const auto elements = sets.find(set);
-  if (elements == sets.end()) return nullptr;
-  const auto element = elements->second.all.find(key);
-  return element == elements->second.all.end() ? nullptr : &element->second;
-}
-
-/// Elements in `these` that `those` has not, or has with other data.
-template <class Visit>
-void forEachMissing(const BySet& these, const BySet& those, Visit visit) {
-  for (const auto& [name, elements] : these) {
-    for (const auto& [key, element] : elements.all) {
-      const nft::Element* there = find(those, name, key);
-      if (there == nullptr || there->data != element.data) visit(elements.set, element);
-    }
+/// Whether the rules of `wanted` are there, by the comment that the first rule of `first` has, and
+/// by their number in each chain: others may have added or removed some.
+Result<bool> hasRules(Kernel& nft, const Transaction& wanted, const nft::Chain& first,
+                      const std::string& comment) {
+  for (const auto& [name, count] : nft::countRules(wanted)) {
+    const auto rules = nft.listRules({layout::table(), name});
+    if (!rules && rules.error().code != Errc::kNotFound) return rules.error();
+    if (!rules || rules->size() != count) return false;
+    if (name == first.name && rules->front().comment != comment) return false;
   }
+  return true;
 }
 
-/// Whether the chain begins with a rule of this comment.
-Result<bool> hasRules(nft::Connection& nft, const nft::Chain& chain, const std::string& comment) {
-  auto rules = nft.listRules(chain);
-  if (!rules && rules.error().code == Errc::kNotFound) return false;
-  const auto all = TRY(std::move(rules));
-  return !all.empty() && all.front().comment == comment;
-}
-
-/// Sticky ports of an earlier life that nobody wants any more.
-Result<Transaction> staleSticky(nft::Connection& nft, const std::map<Key, Stickies>& wanted) {
-  Transaction tx;
-  auto listed = nft.listSets(layout::table());
-  if (!listed && listed.error().code == Errc::kNotFound) return tx;
-  std::set<std::string> names;
-  for (const auto& [key, ports] : wanted) {
+/// All that should be there but elements.
+Transaction wantedRules(const Shape& shape, const std::map<Key, Stickies>& stickies) {
+  Transaction tx = layout::render(shape, digestOf(shape));
+  for (const auto& [key, ports] : stickies) {
     for (const auto& [name, sticky] : ports)
-      names.insert(name);
-  }
-  for (const nft::Set& set : TRY(std::move(listed))) {
-    const std::string name = isClients(set) ? set.name.substr(set.name.find('_') + 1) : "";
-    if (name.empty() || names.count(name) != 0) continue;
-    StickyPort port{
-        name, set.key.front() == nft::DataType::kIpv4Addr ? Family::kV4 : Family::kV6, {}, {}};
-    std::vector<nft::Chain> chains;
-    for (const Place& place : layout::allPlaces())
-      chains.push_back(layout::stickyChain(place, name));
-    const auto there = TRY(nft.findChains(chains));
-    for (std::size_t i = 0; i < chains.size(); ++i) {
-      if (there[i]) port.places[layout::allPlaces()[i]] = 0;
-    }
-    layout::removeSticky(port, tx);
+      layout::addSticky(sticky.port, tx);
   }
   return tx;
 }
 
+/// Whether packets come through the table.
+Result<bool> isHooked(Kernel& nft) {
+  const auto chains = nft.listChains(layout::table());
+  if (!chains && chains.error().code != Errc::kNotFound) return chains.error();
+  return chains && std::any_of(chains->begin(), chains->end(),
+                               [](const nft::Chain& chain) { return chain.hook.has_value(); });
+}
+
 }  // namespace
 
-void NftBackend::planFrontends(const Model& model, const Model::Change& change, const Order& order,
-                               Next& next) const {
-  for (const At& at : change.frontends) {
+void NftBackend::planFrontends(const Model& model, const std::set<At>& frontends,
+                               const Order& order, Next& next) const {
+  for (const At& at : frontends) {
     const auto known = frontends_.find(at);
     const FrontendState* before = known == frontends_.end() ? nullptr : &known->second;
     std::optional<FrontendState>& now = next.frontends[at];
@@ -208,22 +193,24 @@ void NftBackend::planFrontends(const Model& model, const Model::Change& change, 
       noteShape(at, *now, next.shape);
     }
     addChanges(at, before, now ? &*now : nullptr, next.removals, next.additions);
+  }
+}
+
+void NftBackend::planClusterIps(const Model& model, const std::set<At>& frontends,
+                                Next& next) const {
+  for (const At& at : frontends) {
     const bool isClusterIp = model.isClusterIp(at.address);
     if (isClusterIp != (clusterIps_.count(at.address) != 0))
       next.clusterIps[at.address] = isClusterIp;
   }
-  for (const auto& [address, there] : next.clusterIps) {
-    if (there)
-      next.additions.add(layout::clusterIps(address.family()), {address});
-    else
-      next.removals.remove(layout::clusterIps(address.family()), {address});
-  }
+  for (const auto& [address, there] : next.clusterIps)
+    (there ? next.additions : next.removals).add(layout::clusterIps(address.family()), {address});
 }
 
-void NftBackend::planServices(const Model& model, const Model::Change& change, Next& next) const {
+void NftBackend::planServices(const Model& model, const std::set<Key>& services, Next& next) const {
   static const std::vector<PortPlan> kNone;
   std::map<IpAddress, std::ptrdiff_t> hairpins;
-  for (const Key& key : change.services) {
+  for (const Key& key : services) {
     const auto* plans = model.find(key);
     next.stickies[key] = stickyPorts(key, plans != nullptr ? *plans : kNone);
     next.local[key] = localAddresses(plans != nullptr ? *plans : kNone);
@@ -241,7 +228,7 @@ void NftBackend::planServices(const Model& model, const Model::Change& change, N
     if (before == 0 && difference > 0)
       next.additions.add(layout::hairpins(address.family()), element);
     if (before != 0 && before + difference == 0)
-      next.removals.remove(layout::hairpins(address.family()), element);
+      next.removals.add(layout::hairpins(address.family()), element);
   }
 }
 
@@ -250,7 +237,7 @@ void NftBackend::planNodePorts(const Settings& settings, Next& next) const {
   next.shape.pods = settings.pods;
   for (const IpAddress& address : nodePortAddresses_) {
     if (next.nodePortAddresses.count(address) == 0)
-      next.removals.remove(layout::nodeAddresses(address.family()), {address});
+      next.removals.add(layout::nodeAddresses(address.family()), {address});
   }
   for (const IpAddress& address : next.nodePortAddresses) {
     if (nodePortAddresses_.count(address) == 0)
@@ -269,6 +256,7 @@ Result<Transaction> NftBackend::stickyChanges(Next& next, Transaction& last) {
       const auto same = before.find(name);
       if (same == before.end() || same->second.port != sticky.port)
         layout::addSticky(sticky.port, tx);
+      if (same != before.end()) removeLostPlaces(same->second.port, sticky.port, last);
       TRY(changeMembers(same == before.end() ? Sticky() : same->second, sticky, next));
     }
     for (const auto& [name, sticky] : before) {
@@ -284,7 +272,7 @@ Result<void> NftBackend::changeMembers(const Sticky& before, const Sticky& now, 
   std::set<nft::Value> gone;
   for (const End& end : before.ends) {
     if (now.ends.count(end) != 0) continue;
-    next.removals.remove(members, elementOf(end));
+    next.removals.add(members, elementOf(end));
     gone.insert(elementOf(end).key);
   }
   for (const End& end : now.ends) {
@@ -292,29 +280,39 @@ Result<void> NftBackend::changeMembers(const Sticky& before, const Sticky& now, 
   }
   if (gone.empty()) return {};
   const nft::Set clients = layout::clients(now.port.family, now.port.name);
-  for (const nft::Element& client : TRY(nft_.listElements(clients))) {
+  for (const nft::Element& client : TRY(kernel_->listElements(clients))) {
     const auto* where = std::get_if<nft::Value>(&client.data);
-    if (where != nullptr && gone.count(*where) != 0) next.removals.remove(clients, {client.key});
+    if (where != nullptr && gone.count(*where) != 0) next.removals.add(clients, {client.key});
   }
   return {};
 }
 
 Result<NftBackend::Summary> NftBackend::commit(Transaction tx, Next next, Transaction last) {
-  const Summary summary{count(next.additions), count(next.removals), !tx.empty()};
-  tx.append(std::move(next.removals));
-  tx.append(std::move(next.additions));
+  const Summary summary{next.additions.size(), next.removals.size(), !tx.empty()};
+  tx.append(std::move(next.removals).removals());
+  tx.append(std::move(next.additions).additions());
   tx.append(std::move(last));
-  if (!tx.empty()) TRY(nft_.commit(tx).context("table inet culvert_services"));
+  if (!tx.empty()) TRY(kernel_->commit(tx).context("table inet culvert_services"));
   remember(std::move(next));
   return summary;
 }
 
+void NftBackend::forget() {
+  frontends_.clear(), stickies_.clear(), local_.clear(), hairpins_.clear();
+  clusterIps_.clear(), nodePortAddresses_.clear();
+  uses_ = {};
+  sizes_.clear();
+}
+
 void NftBackend::remember(Next next) {
   for (auto& [at, state] : next.frontends) {
+    const auto before = frontends_.find(at);
+    if (before != frontends_.end()) uses_.remove(at, before->second);
+    if (state) uses_.add(at, *state);
     if (state)
       frontends_.insert_or_assign(at, *std::move(state));
-    else
-      frontends_.erase(at);
+    else if (before != frontends_.end())
+      frontends_.erase(before);
   }
   for (auto& [key, ports] : next.stickies) {
     if (ports.empty())
@@ -338,23 +336,38 @@ void NftBackend::remember(Next next) {
       clusterIps_.erase(address);
   }
   nodePortAddresses_ = std::move(next.nodePortAddresses);
+  sizes_ = std::move(next.sizes);
   shape_ = std::move(next.shape);
 }
 
 Result<NftBackend::Summary> NftBackend::apply(const Model& model, const Model::Change& change,
                                               const Settings& settings) {
   Next next;
-  next.shape = shape_;
   const auto known = [&](const At& at, bool outside) {
+    if (present_) return endsIn(*present_, at, outside);
     const auto state = frontends_.find(at);
     if (state == frontends_.end() || (outside && !state->second.outside)) return std::vector<End>();
     return outside ? state->second.outside->ends : state->second.all.ends;
   };
-  planFrontends(model, change, known, next);
-  planServices(model, change, next);
+  planFrontends(model, change.frontends, known, next);
+  planClusterIps(model, change.frontends, next);
+  planServices(model, change.services, next);
   planNodePorts(settings, next);
   Transaction tx, last;
-  if (next.shape != shape_) tx = layout::render(next.shape, digestOf(next.shape));
+  if (present_) {
+    present_->settle(next.removals, next.additions);
+    for (const At& at : change.frontends)
+      addStale(at, next);
+  }
+  next.sizes = sizes_;
+  noteFilled(next);
+  if (serves(shape_, next.shape)) {
+    next.shape = shape_;
+  } else {
+    next.shape.merge(shape_);
+    tx = layout::render(next.shape, digestOf(next.shape));
+    tx.append(removeOthers(namesIn(layout::render(shape_, "")), namesIn(tx)));
+  }
   tx.append(TRY(stickyChanges(next, last)));
   return commit(std::move(tx), std::move(next), std::move(last));
 }
@@ -363,40 +376,227 @@ Result<NftBackend::Summary> NftBackend::apply(const Model& model, const Model::C
 Result<Transaction> NftBackend::missingRules(Next& next) {
   Transaction tx;
   const std::string digest = digestOf(next.shape);
-  if (!TRY(hasRules(nft_, layout::firstChain(), "rules " + digest)))
-    tx = layout::render(next.shape, digest);
+  Transaction rules = layout::render(next.shape, digest);
+  if (!TRY(hasRules(*kernel_, rules, layout::firstChain(), "rules " + digest)))
+    tx = std::move(rules);
   for (const auto& [key, ports] : next.stickies) {
     for (const auto& [name, sticky] : ports) {
-      if (!TRY(hasRules(nft_, layout::rememberChain(name), layout::commentOf(sticky.port))))
-        layout::addSticky(sticky.port, tx);
-      for (const End& end : sticky.ends)
-        next.additions.add(layout::members(sticky.port.family, name), elementOf(end));
+      Transaction own;
+      layout::addSticky(sticky.port, own);
+      if (!TRY(
+              hasRules(*kernel_, own, layout::rememberChain(name), layout::commentOf(sticky.port))))
+        tx.append(std::move(own));
     }
   }
   return tx;
 }
 
-Result<NftBackend::Summary> NftBackend::adopt(const Model& model, const Settings& settings) {
-  frontends_.clear(), stickies_.clear(), local_.clear(), hairpins_.clear();
-  clusterIps_.clear(), nodePortAddresses_.clear();
-  const BySet present = TRY(listElements(nft_));
+void NftBackend::addMembers(Next& next) {
+  for (const auto& [key, ports] : next.stickies) {
+    for (const auto& [name, sticky] : ports) {
+      for (const End& end : sticky.ends)
+        next.additions.add(layout::members(sticky.port.family, name), elementOf(end));
+    }
+  }
+}
+
+/// Removes chains and sets that an earlier life needed, or a stranger made.
+Result<Transaction> NftBackend::leftovers(const Transaction& wanted) {
+  Names present;
+  for (const nft::Chain& chain : TRY(kernel_->listChains(layout::table())))
+    present.chains.insert(chain.name);
+  for (const nft::Set& set : TRY(kernel_->listSets(layout::table())))
+    present.sets.insert(set.name);
+  return removeOthers(present, namesIn(wanted));
+}
+
+Result<void> NftBackend::tidy() {
   Next next;
+  next.shape = exactShape();
+  const std::string digest = digestOf(next.shape);
+  Transaction tx = layout::render(next.shape, digest);
+  const Names now = namesIn(tx);
+  tx.append(removeOthers(namesIn(layout::render(shape_, "")), now));
+  TRY(kernel_->commit(tx).context("table inet culvert_services"));
+  shape_ = std::move(next.shape);
+  return {};
+}
+
+void NftBackend::Uses::add(const At& at, const FrontendState& state) {
+  forEachUse(
+      at, state, [&](const Place& place, std::uint32_t count) { ++counts[place][count]; },
+      [&](const auto& length) { ++sourceLengths[length]; });
+}
+
+void NftBackend::Uses::remove(const At& at, const FrontendState& state) {
+  const auto drop = [](auto& uses, const auto& key) {
+    if (--uses.at(key) == 0) uses.erase(key);
+  };
+  forEachUse(
+      at, state,
+      [&](const Place& place, std::uint32_t count) {
+        drop(counts.at(place), count);
+        if (counts.at(place).empty()) counts.erase(place);
+      },
+      [&](const auto& length) { drop(sourceLengths, length); });
+}
+
+void NftBackend::count(const ElementBatch& removals, const ElementBatch& additions, Sizes& sizes) {
+  additions.forEachSet([&](const nft::Set& set, const std::vector<nft::Element>& some) {
+    if (layout::decidingSets().count(set.name) != 0) sizes[set.name] += some.size();
+  });
+  removals.forEachSet([&](const nft::Set& set, const std::vector<nft::Element>& some) {
+    const auto known = sizes.find(set.name);
+    if (known != sizes.end() && (known->second -= some.size()) == 0) sizes.erase(known);
+  });
+}
+
+/// Which sets will have elements: rules depend on it.
+void NftBackend::noteFilled(Next& next) {
+  count(next.removals, next.additions, next.sizes);
+  for (const auto& [set, size] : next.sizes)
+    next.shape.filled.insert(set);
+}
+
+Shape NftBackend::exactShape() const {
+  Shape shape;
+  shape.pods = shape_.pods;
+  for (const auto& [set, size] : sizes_)
+    shape.filled.insert(set);
+  for (const auto& [place, numbers] : uses_.counts) {
+    for (const auto& [number, uses] : numbers)
+      shape.counts[place].insert(number);
+  }
+  for (const auto& [length, uses] : uses_.sourceLengths)
+    shape.sourceLengths.insert(length);
+  return shape;
+}
+
+/// Takes possession of the table, where the kernel can do that. One that was made without, it
+/// cannot.
+Result<void> NftBackend::own(bool isNew) {
+  if (protected_) return {};
+  Transaction tx;
+  tx.own(layout::table());
+  auto owned = kernel_->commit(tx);
+  protected_ = owned.has_value();
+  if (owned || owned.error().sysErrno == EOPNOTSUPP) return {};
+  return isNew ? owned : std::move(owned).context("take over table inet culvert_services");
+}
+
+/// What the rules and elements of a new table refer to, but no chain with a hook.
+Result<void> NftBackend::prepare(const Next& next) {
+  Transaction tx = layout::renderSets(next.shape);
+  for (const auto& [key, ports] : next.stickies) {
+    for (const auto& [name, sticky] : ports)
+      layout::addSticky(sticky.port, tx);
+  }
+  return kernel_->commit(tx).context("table inet culvert_services");
+}
+
+/// Frontends of a table that is not hooked in yet: no packet sees them, so they need not come all
+/// at once, which would take ten times the memory. Returns how many elements were added.
+Result<std::size_t> NftBackend::fill(const Model& model, const std::set<At>& frontends,
+                                     Next& next) {
+  constexpr std::size_t kAtOnce = 1000;
+  for (const At& at : frontends) {
+    if (const auto held = model.find(at)) noteShape(at, stateOf(*held), next.shape);
+  }
+  TRY(prepare(next));
+  ElementBatch others = std::exchange(next.additions, {});
+  const auto nothing = [](const At&, bool) { return std::vector<End>(); };
+  std::size_t added = 0;
+  for (auto at = frontends.begin(); at != frontends.end();) {
+    std::set<At> some;
+    for (; at != frontends.end() && some.size() < kAtOnce; ++at)
+      some.insert(some.end(), *at);
+    planFrontends(model, some, nothing, next);
+    added += next.additions.size();
+    count({}, next.additions, next.sizes);
+    TRY(kernel_->commit(std::move(next.additions).additions())
+            .context("table inet culvert_services"));
+  }
+  next.additions = std::move(others);
+  return added;
+}
+
+/// Finds out what is there. Whether packets come through it.
+Result<bool> NftBackend::look() {
+  forget();
+  const bool hooked = TRY(isHooked(*kernel_));
+  TRY(own(!hooked));
+  present_ = TRY(Present::read(*kernel_));
+  for (const std::string& set : layout::decidingSets()) {
+    if (const std::size_t size = present_->sizeOf(set); size != 0) sizes_[set] = size;
+  }
+  return hooked;
+}
+
+Result<NftBackend::Summary> NftBackend::adopt(const Model& model, const Settings& settings) {
+  const bool hooked = TRY(look());
   const Model::Change everything = model.everything();
-  const auto inKernel = [&](const At& at, bool outside) { return endsIn(present, at, outside); };
-  planFrontends(model, everything, inKernel, next);
-  planServices(model, everything, next);
+  Next next;
+  planServices(model, everything.services, next);
   planNodePorts(settings, next);
+  planClusterIps(model, everything.frontends, next);
+  next.sizes = sizes_;
+  std::size_t filled = 0;
+  if (!hooked && present_->hasNoElements()) {
+    filled = TRY(fill(model, everything.frontends, next));
+  } else {
+    const auto inKernel = [&](const At& at, bool outside) {
+      return endsIn(*present_, at, outside);
+    };
+    planFrontends(model, everything.frontends, inKernel, next);
+  }
+  addMembers(next);
+  present_->settle(next.removals, next.additions);
+  present_->addUnwanted(next.removals);
+  noteFilled(next);
   Transaction rules = TRY(missingRules(next));
-  const BySet wanted = bySet(next.additions);
-  next.removals = next.additions = {};
-  forEachMissing(present, wanted, [&](const nft::Set& set, const nft::Element& element) {
-    next.removals.remove(set, element);
-  });
-  forEachMissing(wanted, present, [&](const nft::Set& set, const nft::Element& element) {
-    next.additions.add(set, element);
-  });
-  Transaction leftovers = TRY(staleSticky(nft_, next.stickies));
-  return commit(std::move(rules), std::move(next), std::move(leftovers));
+  Transaction last = TRY(leftovers(wantedRules(next.shape, next.stickies)));
+  Summary summary = TRY(commit(std::move(rules), std::move(next), std::move(last)));
+  present_.reset();
+  summary.added += filled;
+  return summary;
+}
+
+Result<void> NftBackend::beginAdoption(const Model& model, const Settings& settings) {
+  TRY(look());
+  Shape shape;
+  shape.pods = settings.pods;
+  shape.filled = layout::decidingSets();
+  for (const At& at : model.everything().frontends) {
+    if (const auto held = model.find(at)) noteShape(at, stateOf(*held), shape);
+  }
+  TRY(kernel_->commit(layout::render(shape, digestOf(shape)))
+          .context("rules of table inet culvert_services"));
+  shape_ = std::move(shape);
+  return {};
+}
+
+Result<NftBackend::Summary> NftBackend::endAdoption() {
+  ElementBatch unwanted;
+  present_->addUnwanted(unwanted);
+  Sizes sizes = sizes_;
+  count(unwanted, {}, sizes);
+  const std::size_t removed = unwanted.size();
+  Transaction tx = std::move(unwanted).removals();
+  tx.append(TRY(leftovers(wantedRules(shape_, stickies_))));
+  if (!tx.empty()) TRY(kernel_->commit(tx).context("table inet culvert_services"));
+  present_.reset();
+  sizes_ = std::move(sizes);
+  return Summary{0, removed, false};
+}
+
+/// What an earlier life said of the frontend, and is not so any more.
+void NftBackend::addStale(const At& at, Next& next) {
+  for (const bool outside : {false, true}) {
+    const Place place = placeOf(at, outside);
+    const nft::Value key = layout::keyOf(place, at);
+    for (const nft::Set* set : layout::keyedSets(place))
+      present_->dismiss(*set, key, next.removals);
+  }
 }
 
 }  // namespace culvert::services

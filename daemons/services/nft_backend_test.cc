@@ -22,7 +22,7 @@ class NftBackendTest : public testing::Test {
     settings_.nodePortAddresses = {ip("198.18.0.1")};
     model_.setNode({"n1", "", {}});
   }
-  NftBackend open() { return NftBackend(nft::Connection::open().value()); }
+  NftBackend open() { return NftBackend(openKernel().value()); }
   void set(const Service& one, const EndpointSlice* endpoints) {
     model_.set(one.key(), &one);
     if (endpoints != nullptr) model_.set(Key{"ns", one.name + "-1"}, endpoints);
@@ -51,19 +51,20 @@ TEST_F(NftBackendTest, WhatIsAppliedStepByStepIsWhatAFreshStartMakes) {
   const EndpointSlice later = slice("web", {"10.1.0.1 n1", "10.2.0.1 n2", "10.2.0.9 n2"});
   EndpointSlice dns = slice("two", {"10.1.0.7 n1"}, 5353);
   dns.ports[0].protocol = Protocol::kUdp;
-  NftBackend stepwise = open();
-  ASSERT_TRUE(stepwise.adopt(model_, settings_));
+  std::optional<NftBackend> stepwise = open();
+  ASSERT_TRUE(stepwise->adopt(model_, settings_));
   using Step = std::pair<const Service*, const EndpointSlice*>;
   for (const auto& [object, endpoints] :
        {Step(&one, &first), Step(&two, &dns), Step(&one, &later)}) {
     set(*object, endpoints);
-    const auto done = stepwise.apply(model_, model_.refresh(), settings_);
+    const auto done = stepwise->apply(model_, model_.refresh(), settings_);
     ASSERT_TRUE(done) << done.error().message;
   }
   const std::string before = listed();
-  const auto again = stepwise.apply(model_, model_.refresh(), settings_);
+  const auto again = stepwise->apply(model_, model_.refresh(), settings_);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->added + again->removed, 0u);
+  stepwise.reset();  // a table that is owned has one owner
   const auto adopted = open().adopt(model_, settings_);
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(adopted->added + adopted->removed, 0u) << "a new life finds what it wants";

@@ -11,10 +11,10 @@ using objects::EndpointSlice;
 using objects::Service;
 using Endpoint = EndpointSlice::Endpoint;
 
-/// An endpoint of the port, with what decides whether it is used.
+/// An endpoint that may get the port's packets: of several with one address, the one that counts.
 struct Candidate {
   Backend backend;
-  const Endpoint* endpoint;
+  Judged judged;
 };
 using Candidates = std::vector<Candidate>;
 
@@ -31,29 +31,60 @@ bool matches(const EndpointSlice::Port& port, const Service::Port& wanted) {
   return port.name == wanted.name && port.protocol == wanted.protocol;
 }
 
-using Found = std::map<std::pair<IpAddress, std::uint16_t>, const Endpoint*>;
+/// Finds a port's candidates, and notes who is none, and why, if somebody wants to know.
+class Collector {
+ public:
+  Collector(const Service::Port& wanted, Family family, std::vector<Judged>* others)
+      : wanted_(wanted), family_(family), others_(others) {}
 
-void collect(const EndpointSlice& slice, std::uint16_t port, Family family, Found& found) {
-  for (const Endpoint& endpoint : slice.endpoints) {
-    if (!endpoint.address || endpoint.address->family() != family) continue;
-    const Endpoint*& known = found[{*endpoint.address, port}];
-    if (known == nullptr || rank(*known) < rank(endpoint)) known = &endpoint;
+  Candidates collect(const Slices& slices, const Node& node) {
+    for (std::size_t i = 0; i < slices.size(); ++i)
+      addSlice(*slices[i], i);
+    Candidates all;
+    all.reserve(found_.size());
+    for (const auto& [at, judged] : found_)
+      all.push_back({{at.first, at.second, judged.endpoint->node == node.name}, judged});
+    return all;
   }
-}
 
-Candidates candidatesOf(const Service::Port& wanted, Family family, const Slices& slices,
-                        const Node& node) {
-  Found found;
-  for (const EndpointSlice* slice : slices) {
-    for (const EndpointSlice::Port& port : slice->ports) {
-      if (matches(port, wanted)) collect(*slice, port.port, family, found);
+ private:
+  void addSlice(const EndpointSlice& slice, std::size_t index) {
+    bool matched = false;
+    for (const EndpointSlice::Port& port : slice.ports) {
+      if (!matches(port, wanted_)) continue;
+      matched = true;
+      for (const Endpoint& endpoint : slice.endpoints)
+        add({&endpoint, index, port.port});
+    }
+    if (matched || others_ == nullptr) return;
+    for (const Endpoint& endpoint : slice.endpoints) {
+      if (!endpoint.address || endpoint.address->family() == family_)
+        reject({&endpoint, index}, Reason::kNoSuchPort);
     }
   }
-  Candidates all;
-  for (const auto& [at, endpoint] : found)
-    all.push_back({{at.first, at.second, endpoint->node == node.name}, endpoint});
-  return all;
-}
+
+  void add(const Judged& one) {
+    const auto& address = one.endpoint->address;
+    if (!address) return reject(one, Reason::kNoAddress);
+    if (address->family() != family_) return;
+    const auto [known, isNew] = found_.try_emplace({*address, one.port}, one);
+    if (isNew) return;
+    Judged loser = one;
+    if (rank(*known->second.endpoint) < rank(*one.endpoint)) std::swap(loser, known->second);
+    reject(loser, Reason::kDuplicate);
+  }
+
+  void reject(Judged one, Reason reason) {
+    if (others_ == nullptr) return;
+    one.cluster = one.local = reason;
+    others_->push_back(one);
+  }
+
+  const Service::Port& wanted_;
+  Family family_;
+  std::vector<Judged>* others_;
+  std::map<std::pair<IpAddress, std::uint16_t>, Judged> found_;
+};
 
 template <class Wanted>
 std::vector<Backend> backends(const Candidates& candidates, Wanted wanted) {
@@ -61,6 +92,7 @@ std::vector<Backend> backends(const Candidates& candidates, Wanted wanted) {
   for (const Candidate& candidate : candidates) {
     if (wanted(candidate)) all.push_back(candidate.backend);
   }
+  all.shrink_to_fit();  // there are as many of these lists as Services
   return all;
 }
 
@@ -74,7 +106,7 @@ enum class Topology : std::uint8_t { kNone, kSameNode, kSameZone };
 Topology topologyOf(const Candidates& candidates, const Node& node) {
   bool nodesHinted = true, zonesHinted = true, ourNode = false, ourZone = false;
   for (const Candidate& candidate : candidates) {
-    const Endpoint& endpoint = *candidate.endpoint;
+    const Endpoint& endpoint = *candidate.judged.endpoint;
     if (!endpoint.ready) continue;
     nodesHinted = nodesHinted && !endpoint.nodes.empty();
     zonesHinted = zonesHinted && !endpoint.zones.empty();
@@ -85,28 +117,51 @@ Topology topologyOf(const Candidates& candidates, const Node& node) {
   return zonesHinted && ourZone ? Topology::kSameZone : Topology::kNone;
 }
 
-bool isHere(const Endpoint& endpoint, Topology topology, const Node& node) {
-  if (topology == Topology::kNone) return true;
-  return topology == Topology::kSameNode ? contains(endpoint.nodes, node.name)
-                                         : contains(endpoint.zones, node.zone);
+Reason byHints(const Endpoint& endpoint, Topology topology, const Node& node) {
+  if (topology == Topology::kSameNode && !contains(endpoint.nodes, node.name))
+    return Reason::kOtherNodes;
+  if (topology == Topology::kSameZone && !contains(endpoint.zones, node.zone))
+    return Reason::kOtherZones;
+  return Reason::kReady;
 }
 
-std::vector<Backend> clusterBackends(const Candidates& candidates, const Node& node) {
+using List = Reason Judged::*;
+
+/// The endpoints that are judged to be in the list.
+std::vector<Backend> taken(const Candidates& candidates, List list) {
+  return backends(candidates, [&](const Candidate& c) { return isUsed(c.judged.*list); });
+}
+
+/// Judges by `ofReady(candidate)` who is ready; if the list has none of those, then by
+/// `ofServing(candidate)` who serves while it terminates.
+template <class OfReady, class OfServing>
+void judge(Candidates& candidates, List list, OfReady ofReady, OfServing ofServing) {
+  bool any = false;
+  for (Candidate& candidate : candidates) {
+    Reason& reason = candidate.judged.*list;
+    reason = candidate.judged.endpoint->ready ? ofReady(candidate) : Reason::kNotReady;
+    any = any || isUsed(reason);
+  }
+  for (Candidate& candidate : candidates) {
+    const Endpoint& endpoint = *candidate.judged.endpoint;
+    if (endpoint.ready || !isUsableFallback(endpoint)) continue;
+    candidate.judged.*list = any ? Reason::kTerminating : ofServing(candidate);
+  }
+}
+
+void judgeCluster(Candidates& candidates, const Node& node) {
   const Topology topology = topologyOf(candidates, node);
-  auto ready = backends(candidates, [&](const Candidate& c) {
-    return c.endpoint->ready && isHere(*c.endpoint, topology, node);
-  });
-  if (!ready.empty()) return ready;
-  return backends(candidates, [](const Candidate& c) { return isUsableFallback(*c.endpoint); });
+  judge(
+      candidates, &Judged::cluster,
+      [&](const Candidate& c) { return byHints(*c.judged.endpoint, topology, node); },
+      [](const Candidate&) { return Reason::kServesYet; });
 }
 
-std::vector<Backend> localBackends(const Candidates& candidates) {
-  auto ready =
-      backends(candidates, [](const Candidate& c) { return c.backend.local && c.endpoint->ready; });
-  if (!ready.empty()) return ready;
-  return backends(candidates, [](const Candidate& c) {
-    return c.backend.local && isUsableFallback(*c.endpoint);
-  });
+void judgeLocal(Candidates& candidates) {
+  judge(
+      candidates, &Judged::local,
+      [](const Candidate& c) { return c.backend.local ? Reason::kReady : Reason::kElsewhere; },
+      [](const Candidate& c) { return c.backend.local ? Reason::kServesYet : Reason::kElsewhere; });
 }
 
 std::vector<IpAddress> ofFamily(const std::vector<IpAddress>& addresses, Family family) {
@@ -161,32 +216,55 @@ class PortCompiler {
     plan_.protocol = port.protocol;
     plan_.family = family;
     plan_.affinity = service.affinity;
+    plan_.internalLocal = service.internalLocal;
+    plan_.externalLocal = service.externalLocal;
   }
 
-  PortPlan compile(const Slices& slices) {
-    choose(candidatesOf(port_, plan_.family, slices, node_));
+  /// `judged`: gets the reasons, if not null.
+  PortPlan compile(const Slices& slices, std::vector<Judged>* judged) {
+    Candidates candidates = Collector(port_, plan_.family, judged).collect(slices, node_);
+    choose(candidates);
+    if (judged != nullptr) {
+      for (const Candidate& candidate : candidates)
+        judged->push_back(candidate.judged);
+    }
     const auto inside = clusterIpTreatments();
-    for (const IpAddress& address : ofFamily(service_.clusterIps, plan_.family))
-      add(Frontend::Kind::kClusterIp, address, port_.port, inside);
+    for (const IpAddress& address : ofFamily(service_.clusterIps, plan_.family)) {
+      if (!isOfThisNode(address)) add(Frontend::Kind::kClusterIp, address, port_.port, inside);
+    }
     if (isExternallyAccessible()) addExternal();
     plan_.sources = sourcesOf(service_, plan_.family, balanced_, node_);
     return std::move(plan_);
   }
 
  private:
+  /// All ports of a cluster IP are its Service's: the node would be cut off.
+  bool isOfThisNode(const IpAddress& address) const {
+    return std::find(node_.addresses.begin(), node_.addresses.end(), address) !=
+           node_.addresses.end();
+  }
+
   bool isExternallyAccessible() const {
     return port_.nodePort != 0 || !external_.empty() || !balanced_.empty();
   }
 
-  void choose(const Candidates& candidates) {
-    const bool usesLocal =
-        service_.internalLocal || (service_.externalLocal && isExternallyAccessible());
-    auto cluster = clusterBackends(candidates, node_);
-    anywhere_ = !cluster.empty();
+  void choose(Candidates& candidates) {
+    const bool external = isExternallyAccessible();
+    judgeCluster(candidates, node_);
+    plan_.cluster = taken(candidates, &Judged::cluster);
+    anywhere_ = !plan_.cluster.empty();
+    if (service_.internalLocal && !external) forgetCluster(candidates);
+    if (service_.internalLocal || (service_.externalLocal && external)) judgeLocal(candidates);
+    plan_.local = taken(candidates, &Judged::local);
     if (plan_.protocol == Protocol::kUdp)
-      plan_.serving = backends(candidates, [](const Candidate& c) { return c.endpoint->serving; });
-    if (usesLocal) plan_.local = localBackends(candidates);
-    if (!service_.internalLocal || isExternallyAccessible()) plan_.cluster = std::move(cluster);
+      plan_.serving =
+          backends(candidates, [](const Candidate& c) { return c.judged.endpoint->serving; });
+  }
+
+  void forgetCluster(Candidates& candidates) {
+    plan_.cluster.clear();
+    for (Candidate& candidate : candidates)
+      candidate.judged.cluster = Reason::kNotAsked;
   }
 
   Target clusterTarget() const {
@@ -236,18 +314,35 @@ class PortCompiler {
   PortPlan plan_;
 };
 
+template <class Do>
+void forEachPort(const Service& service, Do perform) {
+  if (service.foreign) return;
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    if (ofFamily(service.clusterIps, family).empty()) continue;
+    for (const Service::Port& port : service.ports)
+      perform(port, family);
+  }
+}
+
 }  // namespace
 
 std::vector<PortPlan> compile(const Service& service, const Slices& slices, const Node& node,
                               const Policy& policy) {
   std::vector<PortPlan> plans;
-  if (service.foreign) return plans;
-  for (const Family family : {Family::kV4, Family::kV6}) {
-    if (ofFamily(service.clusterIps, family).empty()) continue;
-    for (const Service::Port& port : service.ports)
-      plans.push_back(PortCompiler(service, port, family, node, policy).compile(slices));
-  }
+  forEachPort(service, [&](const Service::Port& port, Family family) {
+    plans.push_back(PortCompiler(service, port, family, node, policy).compile(slices, nullptr));
+  });
   return plans;
+}
+
+std::vector<Explanation> explain(const Service& service, const Slices& slices, const Node& node,
+                                 const Policy& policy) {
+  std::vector<Explanation> all;
+  forEachPort(service, [&](const Service::Port& port, Family family) {
+    Explanation& one = all.emplace_back();
+    one.plan = PortCompiler(service, port, family, node, policy).compile(slices, &one.endpoints);
+  });
+  return all;
 }
 
 std::size_t countReadyHere(const Slices& slices, const std::string& node) {

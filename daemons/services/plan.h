@@ -20,6 +20,7 @@ using objects::Protocol;
 
 /// Where a packet to a Service comes from. A pod is what detectLocalMode takes for one.
 enum class Origin : std::uint8_t { kPod, kHost, kOutside };
+inline constexpr std::array kOrigins{Origin::kPod, Origin::kHost, Origin::kOutside};
 
 /// What compiling needs to know of this node and of the cluster.
 struct Node {
@@ -88,6 +89,7 @@ struct PortPlan {
   std::chrono::seconds affinity{};      // 0: none
   /// Who may send to load balancers' addresses; empty: everybody.
   std::vector<IpPrefix> sources;
+  bool internalLocal = false, externalLocal = false;  // the Service's traffic policies
   bool operator==(const PortPlan&) const = default;
 };
 
@@ -97,6 +99,42 @@ using Slices = std::vector<const objects::EndpointSlice*>;
 /// Nothing for a Service that is not ours: headless, ExternalName, or another proxy's.
 std::vector<PortPlan> compile(const objects::Service& service, const Slices& slices,
                               const Node& node, const Policy& policy);
+
+/// Why a list of a plan has an endpoint, or has not.
+enum class Reason : std::uint8_t {
+  kReady,        // it has it
+  kServesYet,    // it has it: it terminates, but serves, and none is ready
+  kNotReady,     // nor can it stand in for those that are
+  kTerminating,  // it serves yet, but others are ready
+  kOtherNodes,   // hints.forNodes lead other nodes to it
+  kOtherZones,   // hints.forZones lead other zones to it
+  kElsewhere,    // policy Local, and it is on another node
+  kNotAsked,     // no frontend of the port leads to this list
+  kDuplicate,    // another endpoint with this address and port is more alive, or came first
+  kNoSuchPort,   // its slice has no port with this name and protocol
+  kNoAddress,    // a name (FQDN), or nothing
+};
+constexpr bool isUsed(Reason reason) {
+  return reason == Reason::kReady || reason == Reason::kServesYet;
+}
+
+/// What was decided about one endpoint of a slice, for one port of its Service.
+struct Judged {
+  const objects::EndpointSlice::Endpoint* endpoint = nullptr;
+  std::size_t slice = 0;   // its index in the Slices
+  std::uint16_t port = 0;  // 0: kNoSuchPort
+  Reason cluster = Reason::kNotAsked, local = Reason::kNotAsked;
+};
+
+/// A PortPlan and the decisions that made it: each endpoint of its family, and those without
+/// address.
+struct Explanation {
+  PortPlan plan;
+  std::vector<Judged> endpoints;
+};
+/// What compile() returns, each with its reasons.
+std::vector<Explanation> explain(const objects::Service& service, const Slices& slices,
+                                 const Node& node, const Policy& policy);
 
 /// How many distinct addresses of this node are ready endpoints: what a health check node port
 /// tells (X-Load-Balancing-Endpoint-Weight).

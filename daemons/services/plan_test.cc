@@ -19,6 +19,7 @@ struct Case {
   bool internalLocal, externalLocal, external;
   std::vector<std::string> endpoints;
   const char *cluster, *local;
+  const char* zone = "a";
 };
 
 class Choice : public testing::TestWithParam<Case> {};
@@ -30,7 +31,7 @@ TEST_P(Choice, IsKubeProxys) {
   one.externalLocal = given.externalLocal;
   if (given.external) one.externalIps.push_back(ip("203.0.113.1"));
   const EndpointSlice slices = slice("a", given.endpoints);
-  const auto plans = compile(one, {&slices}, kHere, {});
+  const auto plans = compile(one, {&slices}, {"n1", given.zone, {}}, {});
   ASSERT_EQ(plans.size(), 1u);
   EXPECT_EQ(test::texts(plans[0].cluster), given.cluster);
   EXPECT_EQ(test::texts(plans[0].local), given.local);
@@ -162,6 +163,59 @@ const Case kCases[] = {
     {"all remote and terminating", true, true, true, {"10.1.0.2 n2 terminating"}, "10.1.0.2", ""},
     {"neither ready nor serving", false, false, false, {"10.1.0.1 n1 stopped"}, "", ""},
     {"none", false, true, true, {}, "", ""},
+    {"a node without a zone takes no hint",
+     false,
+     false,
+     false,
+     {"10.1.0.1 n1 zone=a", "10.1.0.2 n2 zone=b"},
+     "10.1.0.1 10.1.0.2",
+     "",
+     ""},
+    {"hints do not filter for internal policy Local",
+     true,
+     false,
+     false,
+     {"10.1.0.1 n1 zone=b", "10.1.0.2 n2 zone=a"},
+     "",
+     "10.1.0.1"},
+    {"a node hint of another node, and no zones",
+     false,
+     false,
+     false,
+     {"10.1.0.1 n1 node=n2", "10.1.0.2 n2 node=n2"},
+     "10.1.0.1 10.1.0.2",
+     ""},
+    {"internal policy Local without endpoints", true, false, false, {}, "", ""},
+    {"internal policy Local, all local",
+     true,
+     false,
+     false,
+     {"10.1.0.1 n1", "10.1.0.2 n1"},
+     "",
+     "10.1.0.1 10.1.0.2"},
+    {"none ready", false, false, false, {"10.1.0.1 n1 unready", "10.1.0.2 n2 unready"}, "", ""},
+    {"some ready", false, false, false, {"10.1.0.1 n1", "10.1.0.2 n2 unready"}, "10.1.0.1", ""},
+    {"all terminating",
+     false,
+     false,
+     false,
+     {"10.1.0.1 n1 terminating", "10.1.0.2 n2 terminating"},
+     "10.1.0.1 10.1.0.2",
+     ""},
+    {"both Local, all remote",
+     true,
+     true,
+     true,
+     {"10.1.0.2 n2", "10.1.0.3 n3"},
+     "10.1.0.2 10.1.0.3",
+     ""},
+    {"external policy Local with terminating ones",
+     false,
+     true,
+     true,
+     {"10.1.0.1 n1", "10.1.0.2 n1 terminating", "10.1.0.3 n2", "10.1.0.4 n2 terminating"},
+     "10.1.0.1 10.1.0.3",
+     "10.1.0.1"},
 };
 INSTANTIATE_TEST_SUITE_P(Plan, Choice, testing::ValuesIn(kCases), [](const auto& one) {
   std::string name = one.param.title;
@@ -247,6 +301,16 @@ TEST(Plan, HealthCountsReadyAddressesHere) {
       slice("a", {"10.1.0.1 n1", "10.1.0.2 n2", "10.1.0.3 n1 terminating", "10.1.0.4 n1"});
   const EndpointSlice again = slice("a", {"10.1.0.1 n1"});
   EXPECT_EQ(countReadyHere({&one, &again}, "n1"), 2u);
+}
+
+TEST(Plan, LeavesTheNodesOwnAddressToTheNode) {
+  const Service one = service("a",
+                              "{'clusterIPs': ['198.18.0.1'], 'externalIPs': ['198.18.0.1'], "
+                              "'ports': [{'port': 80}]}");
+  const auto plans = compile(one, {}, kHere, {});
+  ASSERT_EQ(plans.size(), 1u);
+  ASSERT_EQ(plans[0].frontends.size(), 1u);
+  EXPECT_EQ(plans[0].frontends[0].kind, Frontend::Kind::kExternalIp);
 }
 
 }  // namespace

@@ -22,13 +22,14 @@ class ServicesRole final : public frame::Role {
   ServicesRole(const frame::RoleContext& context, Engine::Options options)
       : health_(context.health), engine_(context, std::move(options)) {
     context.control.handle("GET", "/v1/services",
-                           [this](const frame::ControlRequest&) -> Result<json> {
-                             return json{{"services", engine_.list()}};
+                           [this](const frame::ControlRequest& request) -> Result<json> {
+                             const std::string name = parameter(request, "name");
+                             return name.empty() ? engine_.list() : engine_.describe(name);
                            });
     context.control.handle(
         "GET", "/v1/services/trace", [this](const frame::ControlRequest& request) -> Result<json> {
-          return engine_.trace(parameter(request, "source"), parameter(request, "address"),
-                               parameter(request, "port"), parameter(request, "protocol", "TCP"));
+          return engine_.trace({parameter(request, "source"), parameter(request, "address"),
+                                parameter(request, "port"), parameter(request, "protocol", "TCP")});
         });
   }
 
@@ -67,6 +68,10 @@ std::vector<Key> keys() {
        "packets to cluster IPs come from this node, also those of pods"},
       {"services.nodePortAddresses", KeyType::kStrings, "primary",
        "networks whose addresses on this node have node ports open; primary: its InternalIPs"},
+      {"services.healthz.address", KeyType::kString, "0.0.0.0:10256",
+       "where load balancers ask for /healthz and /livez; \"\" is off"},
+      {"services.metrics.address", KeyType::kString, "127.0.0.1:10249",
+       "where /metrics, /proxyMode and /configz are served as by kube-proxy; \"\" is off"},
   };
 }
 

@@ -14,6 +14,15 @@ std::vector<IpPrefix> readPrefixes(const cni::ConfigReader& section, std::string
   return result;
 }
 
+std::optional<frame::ListenAddress> readAddress(const cni::ConfigReader& section,
+                                                const char* fallback) {
+  const std::string text = section.string("address", fallback);
+  if (text.empty()) return std::nullopt;
+  const auto address = frame::ListenAddress::parse(text);
+  if (!address) section.problem("address", "is not ADDRESS:PORT or [IPv6]:PORT");
+  return address;
+}
+
 }  // namespace
 
 Settings readSettings(const cni::ConfigReader& section) {
@@ -23,6 +32,8 @@ Settings readSettings(const cni::ConfigReader& section) {
   const auto words = section.strings("nodePortAddresses");
   if (words != std::vector<std::string>{"primary"})
     settings.nodePortAddresses = readPrefixes(section, "nodePortAddresses");
+  settings.healthz = readAddress(section.object("healthz"), "0.0.0.0:10256");
+  settings.metrics = readAddress(section.object("metrics"), "127.0.0.1:10249");
   return settings;
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/ip.h"
 #include "cni/config_reader.h"
+#include "daemons/frame/settings.h"
 
 namespace culvert::services {
 
@@ -14,6 +16,7 @@ struct Settings {
   bool masqueradeAll = false;
   /// At which of this node's addresses node ports are open; empty: at its InternalIPs ("primary").
   std::vector<IpPrefix> nodePortAddresses;
+  std::optional<frame::ListenAddress> healthz, metrics;  // none: off
 };
 
 /// Adds every problem to the reader's list.
