@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -386,13 +387,21 @@ def test_a_hot_restart_refuses_nobody_and_keeps_the_pid(start):
     assert "READY=1" in one.manager.await_message("READY=1")[-1]
 
 
+def descriptors(pid):
+    """How many it keeps: a client's connection may be open a moment longer than the client."""
+    def count():
+        time.sleep(0.05)
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return min(count() for _ in range(10))
+
+
 def test_a_hot_restart_leaks_no_descriptor(start):
     one = start()
     ctl("restart")
-    before = sorted(os.listdir(f"/proc/{one.pid}/fd"))
+    before = descriptors(one.pid)
     for _ in range(3):
         assert ctl("restart").returncode == 0
-    assert len(os.listdir(f"/proc/{one.pid}/fd")) == len(before)
+    assert descriptors(one.pid) == before
 
 
 def test_a_hot_restart_takes_the_new_configuration(start, write):

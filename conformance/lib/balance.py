@@ -3,17 +3,14 @@
     p1 10.1.0.2 --+                     +-- remote: 10.2.0.2 to .5, endpoints on node n2
     p2 10.1.0.3 --+-- node n1 (culvertd)+-- outside: 198.18.9.2
 """
-import contextlib
 import json
 import os
-import selectors
-import socket
-import subprocess
-import threading
 
-from . import cluster, netns
+from . import echo, netns
+from .echo import TCP, family
+from .pair import knows, marker
+from .service_daemon import ServiceDaemon
 
-TCP, UDP = "TCP", "UDP"
 ENDPOINTS = {"p1": ["10.1.0.2", "fd01::2"], "p2": ["10.1.0.3", "fd01::3"],
              "remote": [f"10.2.0.{i}" for i in range(2, 6)] + [f"fd02::{i}" for i in range(2, 6)]}
 NODE_OF = {address: ("n2" if name == "remote" else "n1") for name, all in ENDPOINTS.items() for address in all}
@@ -23,70 +20,16 @@ CLIENTS = {"pod": ("p1", ["10.1.0.2", "fd01::2"]), "host": ("node", ["198.18.9.1
 NODE_ADDRESSES = ["198.18.9.1", "fd18:9::1"]
 
 
-def family(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-class Responder:
-    """Answers on every endpoint with its own address and port, and the client's as it sees it."""
-
-    def __init__(self, spaces):
-        self.selector = selectors.DefaultSelector()
-        self.wake, wakened = socket.socketpair()
-        self.selector.register(wakened, selectors.EVENT_READ, None)
-        for name, addresses in ENDPOINTS.items():
-            with spaces[name].enter():
-                for address in addresses:
-                    for port in PORTS:
-                        self._listen(address, port, socket.SOCK_STREAM)
-                        self._listen(address, port, socket.SOCK_DGRAM)
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _listen(self, address, port, kind):
-        one = socket.socket(family(address), kind)
-        one.bind((address, port))
-        if kind == socket.SOCK_STREAM:
-            one.listen(64)
-        self.selector.register(one, selectors.EVENT_READ, f"{address} {port}")
-
-    def _run(self):
-        while True:
-            for key, _ in self.selector.select():
-                if key.data is None:
-                    return
-                with contextlib.suppress(OSError):
-                    self._answer(key.fileobj, key.data)
-
-    @staticmethod
-    def _answer(one, name):
-        if one.type == socket.SOCK_DGRAM:
-            _, peer = one.recvfrom(64)
-            one.sendto(f"{name} {peer[0]}".encode(), peer)
-            return
-        connection, peer = one.accept()
-        with connection:
-            connection.sendall(f"{name} {peer[0]}".encode())
-
-    def close(self):
-        self.wake.send(b".")
-        self.thread.join()
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        self.wake.close()
-
-
-class Balanced:
+class Balanced(ServiceDaemon):
     """The node, its daemon and everybody around it."""
 
     def __init__(self, spaces, folder, settings=None):
-        self.folder = str(folder)
         self.spaces = {name: spaces.new(name) for name in ("node", "p1", "p2", "remote", "outside")}
         self.node = self.spaces["node"]
+        super().__init__(self.node, folder, "n1", {"type": "dir", "dir": {"path": f"{folder}/objects"}}, settings)
         self._wire()
-        self.responder = Responder(self.spaces)
-        self.settings = settings or {}
-        self.process = None
+        self.responder = echo.Responder([(self.spaces[name], address, port) for name, all in ENDPOINTS.items()
+                                         for address in all for port in PORTS])
         os.makedirs(f"{self.folder}/objects")
         self.revision = 0
 
@@ -122,83 +65,31 @@ class Balanced:
         there.ip("route", "add", "default", "via", gateway4, "dev", "eth0", "onlink")
         there.ip("route", "add", "default", "via", gateway6, "dev", "eth0", "onlink")
 
-    def start(self):
-        config = {"nodeName": "n1", "roles": ["services"], "stateDir": f"{self.folder}/state",
-                  "control": {"socket": f"{self.folder}/sock"}, "metrics": {"address": ""}, "health": {"address": ""},
-                  "source": {"type": "dir", "dir": {"path": f"{self.folder}/objects"}}, "services": self.settings}
-        with open(f"{self.folder}/culvertd.yaml", "w") as f:
-            json.dump(config, f)
-        with self.node.enter(), open(f"{self.folder}/log", "ab") as log:
-            self.process = subprocess.Popen([f"{cluster.BIN}/culvertd", "--config", f"{self.folder}/culvertd.yaml"],
-                                            stdout=log, stderr=log)
-
-    def stop(self, kill=False):
-        if self.process is not None:
-            self.process.kill() if kill else self.process.terminate()
-            self.process.wait(20)
-        self.process = None
-
     def close(self):
         self.stop(kill=True)
         self.responder.close()
 
-    def log(self):
-        with open(f"{self.folder}/log") as f:
-            return f.read()
-
-    def get(self, path):
-        connection = cluster.UnixConnection(f"{self.folder}/sock")
-        try:
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
     def set(self, objects):
         """Replaces all objects at once, and waits until they are programmed."""
         self.revision += 1
-        marker = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "marker", "namespace": "test"},
-                  "spec": {"clusterIPs": ["10.96.255.255"], "ports": [{"port": self.revision}]}}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDRs": ["10.1.0.0/24", "fd01::/64"]},
                 "status": {"addresses": [{"type": "InternalIP", "address": a} for a in NODE_ADDRESSES]}}
         path = f"{self.folder}/objects/all.json"
         with open(path + ".tmp", "w") as f:
-            json.dump({"apiVersion": "v1", "kind": "List", "items": [*objects, marker, node]}, f)
+            json.dump({"apiVersion": "v1", "kind": "List", "items": [*objects, marker(self.revision), node]}, f)
         os.rename(path + ".tmp", path)
-        cluster.wait_until(self._is_programmed, lambda: self.log()[-2000:])
-
-    def _is_programmed(self):
-        try:
-            rows = self.get("/v1/services")["services"]
-        except OSError:
-            return False
-        return any(r["service"] == "test/marker" and r["number"] == self.revision for r in rows)
+        self.await_(lambda: knows(self, self.revision))
 
     def trace(self, source, address, port, protocol=TCP):
         """What the daemon's evaluator says."""
         return self.get(f"/v1/services/trace?source={source}&address={address}&port={port}&protocol={protocol}")
 
-    def connect(self, client, address, port, protocol=TCP, timeout=0.4):
+    def connect(self, client, address, port, protocol=TCP, timeout=5.0):
         """What happens: ("forward", endpoint, whether the source was changed), ("reject",) or ("drop",)."""
         name, sources = CLIENTS[client]
         source = next(s for s in sources if family(s) == family(address))
-        with self.spaces[name].enter():
-            one = socket.socket(family(address), socket.SOCK_STREAM if protocol == TCP else socket.SOCK_DGRAM)
-        with one:
-            one.settimeout(timeout)
-            try:
-                one.bind((source, 0))
-                one.connect((address, port))
-                if protocol == UDP:
-                    with contextlib.suppress(PermissionError):  # this host's own: recv() says why
-                        one.send(b"?")
-                endpoint, number, seen = one.recv(128).decode().split()
-            except ConnectionRefusedError:
-                return ("reject",)
-            except (socket.timeout, PermissionError):  # the latter: dropped before it left this host
-                return ("drop",)
-        shown = f"[{endpoint}]:{number}" if ":" in endpoint else f"{endpoint}:{number}"
-        return ("forward", shown, seen != source)
+        said = echo.ask(self.spaces[name], source, address, port, protocol, timeout)
+        return (*said[:2], said[2] != source) if said[0] == "forward" else said
 
 
 def slice_of(name, service, endpoints, ports, address_type="IPv4"):
