@@ -1,6 +1,6 @@
 #include "plugins/bridge/bridge.h"
 
-#include <net/if.h>
+#include <linux/if.h>
 
 #include <algorithm>
 
@@ -13,6 +13,7 @@
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
+#include "plugins/shared/settle.h"
 #include "plugins/shared/veth_attachment.h"
 
 namespace culvert::plugins {
@@ -101,6 +102,15 @@ Result<void> configureInside(Sandbox& sandbox, IfIndex link, const BridgeConfig&
                             {.arpNotify = true, .duplicateDetection = config.duplicateDetection});
 }
 
+/// The port, and for a bridge without a carrier so far, it and its gateway's interface.
+void awaitCarriersOf(Rtnl& host, const Link& port, const std::vector<Link>& bridgeLinks) {
+  std::vector<IfIndex> links{port.index};
+  for (const Link& link : bridgeLinks) {
+    if (link.operState != IF_OPER_UP) links.push_back(link.index);
+  }
+  awaitCarriers(host, links);
+}
+
 cni::Interface describe(const Link& link, const std::string& sandbox) {
   return {.name = link.name,
           .mac = link.mac ? link.mac->text() : "",
@@ -160,6 +170,7 @@ Result<cni::AddResult> add(const cni::Request& request) {
                          result, veth.near.name, mac));
   TRY(configureInside(sandbox, veth.peer, config, result)
           .context("configure '" + request.ifName + "'"));
+  if (!config.disableContainerInterface) awaitCarriersOf(host, veth.near, bridgeLinks);
 
   rollback.dismiss();
   Link inside = veth.near;  // both ends of a new pair have the same MTU

@@ -6,6 +6,7 @@
 
 #include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
+#include "plugins/shared/settle.h"
 
 namespace culvert::plugins {
 namespace {
@@ -126,14 +127,18 @@ Result<void> ensureGatewayAddresses(Rtnl& host, const Link& link,
     }
     TRY(ignoreNotFound(host.removeAddress(link.index, conflict)));
   }
-  for (const IpPrefix& prefix : wanted) {
-    if (holds(present, prefix)) continue;
+  std::vector<IpPrefix> missing = wanted;
+  std::erase_if(missing, [&](const IpPrefix& prefix) { return holds(present, prefix); });
+  if (missing.empty()) return {};
+  AddressEvents events = TRY(AddressEvents::open());
+  for (const IpPrefix& prefix : missing) {
     const Result<void> added = host.addAddress(link.index, {.prefix = prefix});
     if (!added && added.error().code != Errc::kAlreadyExists) return added.error();
     // A bridge somebody else made may still follow its lowest port's MAC: fix it, or the
     // containers' neighbour entries for their gateway go stale.
     if (link.kind == "bridge" && link.mac) TRY(host.setMac(link.index, *link.mac));
   }
+  events.await(link.index, missing);
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include "plugins/shared/firewall.h"
 #include "plugins/shared/layer3.h"
 #include "plugins/shared/sandbox.h"
+#include "plugins/shared/settle.h"
 #include "plugins/shared/veth_attachment.h"
 
 namespace culvert::plugins {
@@ -147,8 +148,9 @@ Result<cni::AddResult> add(const cni::Request& request) {
   TRY(configureContainer(sandbox, planInside(veth.peer, result), result, {})
           .context("configure '" + request.ifName + "'"));
   prepareHostInterface(veth.near.name);
-  TRY(host.configure(planHost(veth.near.index, result))
+  TRY(configureAndSettle(host, planHost(veth.near.index, result), TRY(AddressEvents::open()))
           .context("configure '" + veth.near.name + "'"));
+  awaitCarriers(sandbox.rtnl, {veth.peer});
   rollback.dismiss();
   result.interfaces = describe(veth.near, mac, request);
   return appendTo(request.prevResult, std::move(result));

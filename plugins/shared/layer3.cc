@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "netlink/sysctl.h"
+#include "plugins/shared/settle.h"
 
 namespace culvert::plugins {
 namespace {
@@ -139,7 +140,9 @@ Result<void> configureContainer(Sandbox& sandbox, InterfaceSetup setup,
   setup.arpNotify = options.arpNotify && hasFamily(result, Family::kV4);
   for (auto& address : setup.addresses)
     address.duplicateDetection = options.duplicateDetection;
-  if (!v6 || !options.duplicateDetection) return sandbox.rtnl.configure(setup);
+  if (!v6) return sandbox.rtnl.configure(setup);
+  if (!options.duplicateDetection)
+    return configureAndSettle(sandbox.rtnl, setup, TRY(AddressEvents::openIn(sandbox.ns)));
 
   netlink::Socket events = TRY(netlink::Socket::openIn(sandbox.ns, NETLINK_ROUTE));
   TRY(events.subscribe(RTNLGRP_IPV6_IFADDR));
