@@ -33,6 +33,13 @@ TEST(IpAddress, CountsAcrossByteBorders) {
   EXPECT_EQ(IpAddress::parse("::")->previous().text(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
 }
 
+TEST(IpAddress, KnowsLoopback) {
+  for (const char* text : {"127.0.0.1", "127.255.0.9", "::1"})
+    EXPECT_TRUE(IpAddress::parse(text)->isLoopback()) << text;
+  for (const char* text : {"126.0.0.1", "0.0.0.127", "::", "::2", "7f00::1"})
+    EXPECT_FALSE(IpAddress::parse(text)->isLoopback()) << text;
+}
+
 TEST(IpAddress, OrdersNumerically) {
   EXPECT_LT(*IpAddress::parse("9.0.0.1"), *IpAddress::parse("10.0.0.1"));
   EXPECT_LT(*IpAddress::parse("10.0.0.1"), *IpAddress::parse("::1"));

@@ -73,6 +73,10 @@ bool IpAddress::isUnspecified() const noexcept {
   return *this == unspecified(family_);
 }
 
+bool IpAddress::isLoopback() const noexcept {
+  return family_ == Family::kV4 ? bytes_[0] == 127 : *this == unspecified(family_).next();
+}
+
 std::optional<IpPrefix> IpPrefix::parse(std::string_view text) {
   const std::size_t slash = text.find('/');
   if (slash == std::string_view::npos) return std::nullopt;

@@ -43,6 +43,8 @@ class IpAddress {
   IpAddress next() const noexcept;
   IpAddress previous() const noexcept;
   bool isUnspecified() const noexcept;
+  /// 127.0.0.0/8, ::1
+  bool isLoopback() const noexcept;
 
   auto operator<=>(const IpAddress&) const = default;
 

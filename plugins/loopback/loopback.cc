@@ -13,16 +13,11 @@ namespace {
 using netlink::Address;
 using netlink::Link;
 
-bool isLoopbackAddress(const IpAddress& address) {
-  if (address.family() == Family::kV4) return address.bytes()[0] == 127;
-  return address == *IpAddress::parse("::1");
-}
-
 /// The first address of each family; anything but a loopback address on `lo` is refused.
 Result<std::vector<cni::IpConfig>> readAddresses(Sandbox& sandbox, const Link& lo) {
   std::vector<cni::IpConfig> ips;
   for (const Address& address : TRY(sandbox.rtnl.listAddresses(lo.index))) {
-    if (!isLoopbackAddress(address.prefix.address())) {
+    if (!address.prefix.address().isLoopback()) {
       return makeError(Errc::kInvalidConfig,
                        "loopback interface is found with non-loopback address \"" +
                            address.prefix.text() + "\"");
