@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cni/json.h"
 #include "daemons/objects/pod.h"
+#include "daemons/sources/json_parse.h"
 #include "daemons/sources/json_splitter.h"
 #include "daemons/sources/selector.h"
 #include "daemons/sources/yaml.h"
@@ -34,6 +36,17 @@ Outcome split(std::string_view text, std::size_t step, bool isList) {
   return outcome;
 }
 
+/// The fast parser and the other one take the same, and make the same of it.
+void checkParsers(const std::string& text) {
+  const auto fast = parseJson(text);
+  auto other = cni::parseJson(text);
+  check(fast.has_value() == other.has_value(), "both parsers take it, or neither", text);
+  if (!fast) return;
+  if (other->is_object() && other->contains("metadata") && (*other)["metadata"].is_object())
+    (*other)["metadata"].erase("managedFields");
+  check(*fast == *other, "both parsers make the same of it", text);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -44,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check(split(text, 7, isList) == whole, "pieces give the same", text);
     if (isList && whole.good) check(nlohmann::json::accept(text), "only JSON is a list", text);
   }
+  checkParsers(text);
   (void)parseYaml(text);
   (void)parseJsonFile(text);
   (void)Selector::parse({objects::kPod, "", "", text});

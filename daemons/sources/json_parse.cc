@@ -15,19 +15,29 @@ using nlohmann::json;
 using simdjson::dom::element;
 using simdjson::dom::element_type;
 
+/// Who last wrote which field (metadata.managedFields): often half of an object, and read by
+/// nobody.
+constexpr std::string_view kBookkeeping = "managedFields";
+
 /// Beyond this a parser's buffers, some ten times the text, are not kept for the next one.
 constexpr std::size_t kKeptBytes = 256 * 1024;
 
+json toJson(const element& value);
+
+json toObject(const simdjson::dom::object& from, std::string_view leftOut = "") {
+  json object = json::object();
+  auto& members = object.get_ref<json::object_t&>();
+  for (const auto& [key, member] : from) {
+    if (leftOut.empty() || key != leftOut)
+      members.insert_or_assign(members.end(), std::string(key), toJson(member));
+  }
+  return object;
+}
+
 json toJson(const element& value) {
   switch (value.type()) {
-    case element_type::OBJECT: {
-      json object = json::object();
-      auto& members = object.get_ref<json::object_t&>();
-      const simdjson::dom::object from = value.get_object().value_unsafe();
-      for (const auto& [key, member] : from)
-        members.insert_or_assign(members.end(), std::string(key), toJson(member));
-      return object;
-    }
+    case element_type::OBJECT:
+      return toObject(value.get_object().value_unsafe());
     case element_type::ARRAY: {
       json array = json::array();
       auto& items = array.get_ref<json::array_t&>();
@@ -52,6 +62,21 @@ json toJson(const element& value) {
       break;
   }
   return nullptr;
+}
+
+/// A whole document, without bookkeeping.
+json toDocument(const element& root) {
+  if (!root.is_object()) return toJson(root);
+  json document = json::object();
+  auto& members = document.get_ref<json::object_t&>();
+  const simdjson::dom::object from = root.get_object().value_unsafe();
+  for (const auto& [key, member] : from) {
+    const bool isMetadata = key == "metadata" && member.is_object();
+    members.insert_or_assign(
+        members.end(), std::string(key),
+        isMetadata ? toObject(member.get_object().value_unsafe(), kBookkeeping) : toJson(member));
+  }
+  return document;
 }
 
 std::uint64_t mix(std::uint64_t seed, std::uint64_t next) {
@@ -112,7 +137,7 @@ std::optional<simdjson::dom::array> itemsOf(const element& root) {
 
 Result<json> parseJson(std::string_view text) {
   json value;
-  if (parsed(text, [&](const element& root) { value = toJson(root); })) return value;
+  if (parsed(text, [&](const element& root) { value = toDocument(root); })) return value;
   return cni::parseJson(text);
 }
 
@@ -121,9 +146,9 @@ Result<std::vector<Digested>> parseItems(std::string_view text) {
   const bool taken = parsed(text, [&](const element& root) {
     if (const auto items = itemsOf(root)) {
       for (const element item : *items)
-        all.push_back({toJson(item), digestOf(item)});
+        all.push_back({toDocument(item), digestOf(item)});
     } else {
-      all.push_back({toJson(root), digestOf(root)});
+      all.push_back({toDocument(root), digestOf(root)});
     }
   });
   if (taken) return all;
