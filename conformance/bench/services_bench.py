@@ -2,7 +2,7 @@
 
     --services N    Services (default 10000)
     --endpoints N   endpoints of each (default 10)
-    --only load|many|latency|api|change
+    --only load|many|api|peer|latency|guest   (and `change`, which `guest` runs in Debian's own kernel)
 """
 import argparse
 import atexit
@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import kube_proxy_layout  # noqa: E402
-from lib import cluster, netns  # noqa: E402
+from lib import cluster, netns, sources  # noqa: E402
 from lib.cluster import wait_until  # noqa: E402
 
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDRs": ["172.20.0.0/16"]},
@@ -69,18 +69,12 @@ def endpoint_slice(number, ends):
 
 # --- the node -----------------------------------------------------------------------------------------------------------------------
 
-class Node:
-    """A namespace with a culvertd in it that has only the role `services`."""
+class Folder:
+    """Objects in a folder of manifests."""
 
-    LIST = 500  # objects in one file
-
-    def __init__(self, spaces, folder):
-        atexit.register(self.stop)
+    def __init__(self, space, folder):
         self.folder, self.objects = folder, f"{folder}/objects"
-        self.ns = spaces.new("node")
-        self.process = None
         os.makedirs(self.objects)
-        self.ns.ip("address", "add", "198.18.9.1/32", "dev", "lo")
         self.source = {"type": "dir", "dir": {"path": self.objects}}
 
     def put(self, name, *objects):
@@ -90,30 +84,87 @@ class Node:
             f.write(text)
         os.rename(f"{self.folder}/new", path)
 
-    def fill(self, services, endpoints):
-        """Services in lists, as `kubectl get -o json` writes them, and some slices in files of their own."""
-        self.put("node", NODE)
-        for first in range(0, services, self.LIST):
-            some = range(first, min(first + self.LIST, services))
-            self.put(f"services-{first}", *[service(n) for n in some])
-            self.put(f"slices-{first}", *[endpoint_slice(n, ends_of(n, endpoints)) for n in some if n >= ROUNDS])
-        for number in range(min(ROUNDS, services)):
-            self.put(f"slice-{number}", endpoint_slice(number, ends_of(number, endpoints)))
-
     def bytes(self):
         return sum(os.path.getsize(f"{self.objects}/{name}") for name in os.listdir(self.objects))
+
+    def close(self):
+        pass
+
+
+class Api:
+    """Objects in the test API server (lib/kube_api.py), which is written in Python."""
+
+    def __init__(self, space, folder):
+        self.space = space
+        with space.enter():
+            self.server = sources.Kubernetes(folder)
+        self.source = {"type": "kubernetes", "kubernetes": {"kubeconfig": self.server.kubeconfig}}
+
+    def put(self, name, *objects):
+        with self.space.enter():
+            if len(objects) == 1 and objects[0]["kind"] == "EndpointSlice" and self.exists(objects[0]):
+                self.server.api.request("PUT", self.server.path(objects[0]), objects[0])
+            else:
+                self.server.api.control("fill", objects=objects)
+
+    def exists(self, one):
+        try:
+            self.server.api.request("GET", self.server.path(one))
+        except OSError:
+            return False
+        return True
+
+    def read(self):
+        """Seconds to read the lists, page by page as culvertd does, and to do nothing with them."""
+        began = time.monotonic()
+        with self.space.enter():
+            for path in ("/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"):
+                rest = ""
+                while rest is not None:
+                    page = self.server.api.request("GET", f"{path}?limit=500{rest}")
+                    more = page["metadata"].get("continue")
+                    rest = f"&continue={more}" if more else None
+        return time.monotonic() - began
+
+    def close(self):
+        self.server.api.kill()
+
+
+class Node:
+    """A namespace with a culvertd in it that has only the role `services`."""
+
+    LIST = 500  # objects in one file
+
+    def __init__(self, spaces, folder, where=Folder):
+        atexit.register(self.stop)
+        self.folder = folder
+        self.ns = spaces.new("node")
+        self.process = None
+        os.makedirs(folder, exist_ok=True)
+        self.ns.ip("address", "add", "198.18.9.1/32", "dev", "lo")
+        self.store = where(self.ns, folder)
+
+    def fill(self, services, endpoints):
+        """Services in lists, as `kubectl get -o json` writes them, and some slices in files of their own."""
+        self.store.put("node", NODE)
+        for first in range(0, services, self.LIST):
+            some = range(first, min(first + self.LIST, services))
+            self.store.put(f"services-{first}", *[service(n) for n in some])
+            self.store.put(f"slices-{first}", *[endpoint_slice(n, ends_of(n, endpoints)) for n in some if n >= ROUNDS])
+        for number in range(min(ROUNDS, services)):
+            self.store.put(f"slice-{number}", endpoint_slice(number, ends_of(number, endpoints)))
 
     def start(self):
         config = {"nodeName": "n1", "roles": ["services"], "stateDir": f"{self.folder}/state",
                   "control": {"socket": f"{self.folder}/sock"}, "metrics": {"address": ""}, "health": {"address": ""},
-                  "source": self.source}
+                  "source": self.store.source}
         with open(f"{self.folder}/culvertd.yaml", "w") as f:
             json.dump(config, f)
         began = time.monotonic()
         with self.ns.enter(), open(f"{self.folder}/log", "w") as log:
             self.process = subprocess.Popen([f"{cluster.BIN}/culvertd", "--config", f"{self.folder}/culvertd.yaml"],
                                             stdout=log, stderr=log)
-        wait_until(self.is_programmed, self.log, seconds=300, step=0.005)
+        wait_until(self.is_programmed, self.log, seconds=600, step=0.005)
         return time.monotonic() - began
 
     def log(self):
@@ -140,15 +191,15 @@ class Node:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def elements(self, name):
-        text = self.ns.run("nft", "list", "map" if name.startswith("endpoints") else "set", "inet", "culvert_services", name)
+        text = self.ns.run("nft", "list", "map" if name.startswith("endpoints") else "set", "inet", "culvert_services", name, timeout=300)
         return text.count(". tcp .")
 
     def one_change(self, number, ends):
-        """From the file's replacement until the kernel tells of the new element."""
+        """From before the slice is written until the kernel tells of the new element."""
         with self.ns.enter():
             events = Events()
         began = time.monotonic()
-        self.put(f"slice-{number}", endpoint_slice(number, ends))
+        self.store.put(f"slice-{number}", endpoint_slice(number, ends))
         events.wait()
         took = time.monotonic() - began
         events.close()
@@ -204,7 +255,7 @@ def load(rows, services, endpoints, bounds):
         with tempfile.TemporaryDirectory() as folder:
             node = Node(spaces, folder)
             node.fill(services, endpoints)
-            rows.add(f"{title}: objects in the folder", node.bytes() / 1e6, "MB")
+            rows.add(f"{title}: objects in the folder", node.store.bytes() / 1e6, "MB")
             rows.add(f"{title}: start to last element", node.start(), "s", bounds[0])
             rows.add(f"{title}: of it CPU time of the daemon, kernel's part included", node.cpu(), "s")
             found = node.elements("endpoints_ipv4")
@@ -224,6 +275,62 @@ def load(rows, services, endpoints, bounds):
             node.stop()
     finally:
         spaces.close()
+
+
+def api(rows, services, endpoints):
+    """The same from an API server; its own part is most of it."""
+    spaces = netns.Namespaces()
+    title = f"{services} Services x {endpoints}, test API server"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            node = Node(spaces, folder, Api)
+            try:
+                node.fill(services, endpoints)
+                rows.add(f"{title}: the lists read, and nothing done with them", node.store.read(), "s")
+                rows.add(f"{title}: start to last element", node.start(), "s")
+                rows.add(f"{title}: of it CPU time of the daemon, kernel's part included", node.cpu(), "s")
+                found = node.elements("endpoints_ipv4")
+                assert found == services * endpoints, f"{found} endpoints in the kernel"
+                time.sleep(1)
+                rows.add(f"{title}: resident memory", node.status("VmRSS"), "MB", 80)
+                moved = [node.one_change(n, [("10.95.0.1", 8080), *ends_of(n, endpoints)[1:]]) for n in range(ROUNDS)]
+                rows.add(f"{title}: one endpoint changed, GET and PUT by Python to kernel", statistics.median(moved) * 1000, "ms")
+                node.stop()
+            finally:
+                node.store.close()
+    finally:
+        spaces.close()
+
+
+def change(rows, services, endpoints):
+    """One change in a full table, ours and kube-proxy's, on this kernel."""
+    spaces = netns.Namespaces()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            node = Node(spaces, folder)
+            node.fill(services, endpoints)
+            rows.add("start to last element", node.start(), "s")
+            moved = [node.one_change(n, [("10.95.0.1", 8080), *ends_of(n, endpoints)[1:]]) for n in range(5)]
+            ours = statistics.median(moved)
+            rows.add("one endpoint changed, file to kernel", ours * 1000, "ms")
+            node.stop()
+    finally:
+        spaces.close()
+    rows.add("against kube-proxy's layout", ours / kube_proxy(rows, services, endpoints), "x", 1.0)
+
+
+def guest(rows, services, endpoints):
+    """`change` under Debian's own kernel, in the virtual machine (an emulated processor)."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    with tempfile.TemporaryDirectory() as out:
+        environment = {**os.environ, "CULVERT_VM_TIMEOUT": "2400", "CULVERT_VM_MEMORY": "4096", "CULVERT_VM_OUT": out}
+        done = subprocess.run([f"{top}/scripts/vm/run", "/usr/bin/python3", "-B", os.path.abspath(__file__), "--only", "change",
+                               "--services", str(services), "--endpoints", str(endpoints), "--json", "/mnt/out/rows"],
+                              env=environment, cwd=top)
+        if not os.path.exists(f"{out}/rows"):
+            raise SystemExit(f"the guest ended with status {done.returncode} and without figures")
+        with open(f"{out}/rows") as f:
+            rows.extend(("in the guest: " + what, *rest) for what, *rest in json.load(f))
 
 
 def kube_proxy(rows, services, endpoints):
@@ -324,23 +431,30 @@ def latency(rows, few=10, many=30000, peer_many=10000, endpoints=10, rounds=40):
 PARTS = {
     "load": lambda rows, given: load(rows, given.services, given.endpoints, (2, 5, 80)),
     "many": lambda rows, given: load(rows, 45000, 1, (4, 5, None)),
+    "api": lambda rows, given: api(rows, given.services, given.endpoints),
     "peer": lambda rows, given: kube_proxy(rows, given.services, given.endpoints),
     "latency": lambda rows, given: latency(rows),
+    "guest": lambda rows, given: guest(rows, given.services, given.endpoints),
 }
+INSIDE = {"change": lambda rows, given: change(rows, given.services, given.endpoints)}
 
 
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--services", type=int, default=10000)
     arguments.add_argument("--endpoints", type=int, default=10)
-    arguments.add_argument("--only", action="append", choices=PARTS)
+    arguments.add_argument("--only", action="append", choices=[*PARTS, *INSIDE])
+    arguments.add_argument("--json", help="a file for the figures")
     given = arguments.parse_args()
     netns.isolate()
     rows = Rows()
-    for name, part in PARTS.items():
-        if given.only is None or name in given.only:
+    for name, part in (PARTS | INSIDE).items():
+        if name in (given.only or PARTS):
             part(rows, given)
     rows.print()
+    if given.json:
+        with open(given.json, "w") as f:
+            json.dump(rows, f)
     return 1 if rows.failed() else 0
 
 
