@@ -83,13 +83,14 @@ def test_a_port_that_somebody_else_has_is_a_complaint(balanced):
     assert any("0.0.0.0:10256" in c for c in complaints), complaints
     for one in taken:
         one.close()
-    balanced.set([local_service(), endpoints("10.1.0.2", "10.2.0.2")])
-    assert ask(balanced, NODE_ADDRESSES[0], 32000, "/")[0] == 200
+    for port in (32000, HEALTHZ):
+        cluster.wait_until(lambda: can_ask(balanced, NODE_ADDRESSES[0], port), balanced.log)
+    cluster.wait_until(lambda: not balanced.get("/v1/status")["roles"][0]["complaints"], balanced.log)
 
 
 def test_healthz_is_bad_without_the_node_and_livez_is_not(balanced):
     balanced.start()
-    cluster.wait_until(lambda: can_ask(balanced), balanced.log)
+    cluster.wait_until(lambda: can_ask(balanced, "127.0.0.1", HEALTHZ, "/livez"), balanced.log)
     assert ask(balanced, "127.0.0.1", HEALTHZ, "/healthz")[0] == 503
     assert ask(balanced, "127.0.0.1", HEALTHZ, "/livez")[0] == 200
     balanced.set([])
@@ -100,9 +101,9 @@ def test_healthz_is_bad_without_the_node_and_livez_is_not(balanced):
     assert sample(text, 'kubeproxy_proxy_healthz_total{code="200"}') == 1
 
 
-def can_ask(balanced):
+def can_ask(balanced, address, port, path="/"):
     with contextlib.suppress(ConnectionRefusedError):
-        return ask(balanced, "127.0.0.1", HEALTHZ, "/livez")[0] == 200
+        return ask(balanced, address, port, path)[0] == 200
     return False
 
 
@@ -126,4 +127,84 @@ def test_tools_find_what_they_ask_kube_proxy_for(balanced):
     balanced.set([])
     assert ask(balanced, "127.0.0.1", 10333, "/healthz")[2] == "ok"
     assert ask(balanced, "127.0.0.1", 10333, "/proxyMode")[2] == "nftables"
-    assert json.loads(ask(balanced, "127.0.0.1", 10333, "/configz")[2])["services"]["masqueradeAll"] is True
+    shown = json.loads(ask(balanced, "127.0.0.1", 10333, "/configz")[2])["kubeproxy.config.k8s.io"]
+    assert shown["nftables"]["masqueradeAll"] is True and shown["metricsBindAddress"] == "127.0.0.1:10333"
+
+
+def ask_service(balanced, address, port):
+    """The endpoint that answers, as a client on the node sees it."""
+    with balanced.node.enter(), socket.create_connection((address, port), timeout=5) as one:
+        return one.recv(100).decode().split()[0]
+
+
+@pytest.mark.parametrize("localhost", ["127.0.0.1", "::1"])
+def test_node_ports_are_open_at_localhost_if_that_is_wanted(balanced, localhost):
+    remote, number = ("fd02::2", "2") if ":" in localhost else ("10.2.0.2", "1")
+    cluster_ip = "fd96::1" if ":" in localhost else "10.96.0.1"
+    service = local_service(clusterIPs=[cluster_ip], type="NodePort", healthCheckNodePort=None)
+    one = slice_of("web-1", "web", [{"addresses": [remote], "nodeName": "n2"}], [{"port": 8080}],
+                   f"IPv{'6' if number == '2' else '4'}")
+    balanced.settings = {"nodePortAddresses": ["primary", "localhost"]}
+    balanced.start()
+    balanced.set([service, one])
+    assert ask_service(balanced, localhost, 30080) == remote, "the policy Local is for others: this host reaches all endpoints"
+    assert sample(ask(balanced, "127.0.0.1", METRICS, "/metrics")[2], "kubeproxy_nftables_localhost_nodeport_listeners") == 1
+    balanced.set([service])
+    with pytest.raises(ConnectionRefusedError):
+        ask_service(balanced, localhost, 30080)
+    assert balanced.node.run("sysctl", "-n", "net.ipv4.conf.all.route_localnet").strip() == "0"
+
+
+def test_node_ports_are_not_open_at_localhost_otherwise(balanced):
+    balanced.start()
+    balanced.set([local_service(), endpoints("10.1.0.2")])
+    with pytest.raises(ConnectionRefusedError):
+        ask_service(balanced, "127.0.0.1", 30080)
+
+
+KUBE_PROXY = """apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: ipvs
+ipvs:
+  scheduler: lc
+metricsBindAddress: 127.0.0.1:10333
+nodePortAddresses: [127.0.0.0/8, 198.18.9.0/24]
+conntrack:
+  tcpEstablishedTimeout: 2h
+  udpTimeout: 70s
+speed: high
+"""
+
+
+def test_a_kube_proxy_configuration_is_taken_as_it_is(balanced, tmp_path):
+    (tmp_path / "config.conf").write_text(KUBE_PROXY)
+    balanced.settings = {"kubeProxyConfig": str(tmp_path / "config.conf"), "conntrack": {"udpTimeout": "80s"}}
+    balanced.start()
+    balanced.set([local_service(externalTrafficPolicy="Cluster"), endpoints("10.1.0.2")])
+    assert ask(balanced, "127.0.0.1", 10333, "/proxyMode")[2] == "nftables"
+    assert balanced.connect("outside", "198.18.9.1", 30080)[0] == "forward"
+    assert balanced.connect("outside", "fd18:9::1", 30080)[0] == "reject", "IPv6 is not in nodePortAddresses"
+    for key, value in (("tcp_timeout_established", "7200"), ("udp_timeout", "80")):
+        assert balanced.node.run("sysctl", "-n", f"net.netfilter.nf_conntrack_{key}").strip() == value
+    warnings = [line for line in balanced.log().splitlines() if "KubeProxyConfiguration" in line]
+    for line, field in ((3, "mode"), (5, "ipvs.scheduler"), (11, "speed")):
+        assert any(f"config.conf:{line}: {field}:" in one for one in warnings), warnings
+    assert len(warnings) == 3, warnings
+
+
+def test_a_kube_proxy_configuration_that_is_wrong_changes_nothing(balanced, tmp_path):
+    (tmp_path / "config.conf").write_text(KUBE_PROXY.replace("ipvs\n", "userspace\n", 1).replace("70s", "long"))
+    balanced.settings = {"kubeProxyConfig": str(tmp_path / "config.conf")}
+    balanced.start()
+    assert balanced.process.wait(30) != 0
+    log = balanced.log()
+    assert "config.conf:3: mode" in log and "config.conf:10: conntrack.udpTimeout" in log, log
+    assert "culvert_services" not in balanced.node.run("nft", "list", "tables")
+
+
+def test_what_belongs_to_the_machine_is_a_complaint_where_it_cannot_be_set(balanced):
+    balanced.settings = {"conntrack": {"maxPerCore": 1000}}
+    balanced.start()
+    balanced.set([local_service(), endpoints("10.1.0.2")])
+    assert any("services.conntrack: " in what for what in balanced.complaints()), "nf_conntrack_max is the machine's"
+    assert balanced.connect("outside", NODE_ADDRESSES[0], 30080)[0] == "forward"

@@ -113,6 +113,20 @@ def test_only_what_is_for_this_node_is_asked_for(served):
     assert all("Selector=" in path for path in asked if "/services?" in path or "/endpointslices?" in path or "/nodes?" in path), asked
 
 
+def test_kube_proxys_configuration_says_where_the_api_server_is_and_who_we_are(served, tmp_path):
+    two, n1 = served.two, served.two.daemons["n1"]
+    (tmp_path / "config.conf").write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nhostnameOverride: N1\n"
+        f"clientConnection: {{kubeconfig: {served.api.kubeconfig}}}\n")
+    n1.source, n1.name, n1.settings = None, None, {"kubeProxyConfig": str(tmp_path / "config.conf")}
+    served.control("requests")
+    served.put(service(1), *slices(1, "b"))
+    two.start()
+    becomes(two, 1, {"b"})
+    asked = [urllib.parse.unquote(path) for _, path in served.control("requests")]
+    assert any("/nodes?" in path and "metadata.name=n1" in path for path in asked), asked
+
+
 def test_a_label_that_comes_or_goes_is_a_service_that_goes_or_comes(served):
     two = served.two
     served.put(service(1), *slices(1, "b"))

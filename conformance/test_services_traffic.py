@@ -187,6 +187,18 @@ def test_affinity_ends_after_its_timeout(two):
             raise AssertionError(f"{f}: twenty times {first}")
 
 
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort"])
+def test_affinity_is_renewed_by_use(two, kind):
+    """Five times as long as the timeout, with less than it between two connections."""
+    two.set(service(1, **STICKY, sessionAffinityConfig={"clientIP": {"timeoutSeconds": 2}}), *slices(1, *EVERYWHERE))
+    reached = {f: set() for f in FAMILIES}
+    for _ in range(15):
+        for f in FAMILIES:
+            reached[f].add(two.ask("outside", *place(kind, 1, f))[1])
+        time.sleep(0.7)
+    assert all(len(ends) == 1 for ends in reached.values()), reached
+
+
 def test_affinity_with_policy_local_stays_on_the_node(two):
     two.set(service(1, externalTrafficPolicy="Local", **STICKY), *slices(1, *EVERYWHERE))
     for f in FAMILIES:

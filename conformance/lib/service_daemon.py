@@ -9,7 +9,8 @@ from . import cluster
 
 
 class ServiceDaemon:
-    """Reads objects from `source`, a section of culvertd.yaml; `settings` are those of the section services."""
+    """Reads objects from `source`, a section of culvertd.yaml; `settings` are those of the section services. No source and
+    no name: something in `settings` says them."""
 
     def __init__(self, space, folder, name, source, settings=None):
         self.space, self.folder, self.name, self.source = space, str(folder), name, source
@@ -21,6 +22,7 @@ class ServiceDaemon:
         config = {"nodeName": self.name, "roles": ["services"], "stateDir": f"{self.folder}/state",
                   "control": {"socket": f"{self.folder}/sock"}, "metrics": {"address": ""}, "health": {"address": ""},
                   "source": self.source, "services": self.settings}
+        config = {key: value for key, value in config.items() if value is not None}
         with open(f"{self.folder}/culvertd.yaml", "w") as f:
             json.dump(config, f)
         with self.space.enter(), open(f"{self.folder}/log", "ab") as log:

@@ -2,6 +2,7 @@
 
 #include "daemons/conflist/role.h"
 #include "daemons/routing/role.h"
+#include "daemons/services/configuration.h"
 #include "daemons/services/role.h"
 #include "daemons/sources/config.h"
 
@@ -35,14 +36,28 @@ std::vector<Key> sourceKeys() {
   };
 }
 
+/// In kube-proxy's place, with its configuration and nothing said of a source, the API server is
+/// where kube-proxy found it.
+sources::SourceConfig readSource(const frame::Config& config, cni::Problems& problems) {
+  auto source = sources::parseSource(config.section("source", problems));
+  const nlohmann::json& root = config.root();
+  const bool alone = root.contains("roles") && root["roles"] == nlohmann::json::array({"services"});
+  if (root.contains("source") || !alone) return source;
+  if (auto kubeconfig = services::kubeconfigOf(config)) {
+    source.type = sources::SourceConfig::Type::kKubernetes;
+    source.kubernetes.kubeconfig = *std::move(kubeconfig);
+  }
+  return source;
+}
+
 void checkSource(const frame::Config& config, cni::Problems& problems) {
-  (void)sources::parseSource(config.section("source", problems));
+  (void)readSource(config, problems);
 }
 
 Result<std::unique_ptr<sources::Source>> openSource(boost::asio::io_context& loop,
                                                     const frame::Config& config) {
   cni::Problems problems;
-  const auto parsed = sources::parseSource(config.section("source", problems));
+  const auto parsed = readSource(config, problems);
   TRY(problems.take());
   return sources::openSource(loop, parsed);
 }

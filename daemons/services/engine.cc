@@ -13,10 +13,9 @@
 #include "daemons/frame/timing.h"
 #include "daemons/objects/node.h"
 #include "daemons/services/applier.h"
+#include "daemons/services/conntrack_settings.h"
 #include "daemons/services/flows.h"
-#include "daemons/services/health_check_ports.h"
-#include "daemons/services/operator_servers.h"
-#include "daemons/services/sync_metrics.h"
+#include "daemons/services/servers.h"
 #include "daemons/services/texts.h"
 #include "daemons/services/views.h"
 #include "daemons/sources/store.h"
@@ -34,7 +33,7 @@ using objects::Service;
 using std::chrono::milliseconds;
 
 /// A Service and its slices come together; far below what one change may take.
-constexpr frame::Debouncer::Limits kPassLimits{milliseconds(1), milliseconds(0), milliseconds(20)};
+constexpr milliseconds kSettle{1}, kMaxDelay{20};
 constexpr milliseconds kLater{30'000};
 constexpr const char* kZoneLabel = "topology.kubernetes.io/zone";
 /// The API server does not send what is not for us.
@@ -44,11 +43,6 @@ constexpr const char* kOurSlices = "!service.kubernetes.io/headless";
 
 template <class T>
 using OnProblem = typename sources::Store<T>::OnProblem;
-
-bool isWithin(const IpAddress& address, const std::vector<IpPrefix>& networks) {
-  return std::any_of(networks.begin(), networks.end(),
-                     [&](const IpPrefix& network) { return network.contains(address); });
-}
 
 }  // namespace
 
@@ -64,8 +58,10 @@ class Engine::Impl {
   Surroundings surroundings() const;
   Problems problems() const;
   NftBackend::Settings backendSettings() const;
-  Progress progress() const { return {waitingSince_, lastProgrammed_}; }
-  std::vector<frame::Complaint> serverComplaints() const;
+  Progress progress() const {
+    return {waitingSince_, lastProgrammed_, 2 * options_.settings.syncPeriod};
+  }
+  std::vector<frame::Complaint> serverComplaints() const { return servers_.complaints(); }
 
   Options options_;
   Model model_;
@@ -73,7 +69,7 @@ class Engine::Impl {
   sources::Store<EndpointSlice> slices_;
   sources::Store<objects::Node> nodes_;
   bool programmed_ = false;
-  std::optional<Error> failure_;
+  std::optional<Error> failure_, conntrackFailure_;
   std::set<IpAddress> hostAddresses_;
   std::optional<Applier> applier_;
 
@@ -81,10 +77,7 @@ class Engine::Impl {
   template <class T>
   OnProblem<T> complain(const char* kind);
   void completed() { passes_.trigger(); }
-  OperatorServers::Sources operatorSources(const nlohmann::json& config);
   void queue();
-  std::set<IpAddress> healthCheckAddresses() const;
-  frame::HttpResponse answerHealthCheck(const Key& service) const;
   void waitForKernel();
   void hearKernel();
   Result<void> listAddresses();
@@ -94,7 +87,9 @@ class Engine::Impl {
   void watchTable();
   void whenQuiet();
   void forgetFlows(const std::set<At>& frontends);
+  void trackConnections();
   Node thisNode() const;
+  const objects::Node* self() const { return nodes_.find(Key{"", options_.node}); }
 
   asio::io_context& loop_;
   sources::Source& source_;
@@ -111,8 +106,7 @@ class Engine::Impl {
   std::optional<WallTime> waitingSince_;
   WallTime lastProgrammed_{};
   SyncMetrics metrics_;
-  OperatorServers servers_;
-  HealthCheckPorts healthChecks_;
+  Servers servers_;
   bool addressesChanged_ = true;
   bool stopped_ = false;
 };
@@ -122,7 +116,7 @@ Engine::Impl::Impl(const frame::RoleContext& context, Options options)
       services_(
           [this](const Key& key, const Service*, const Service* now) {
             model_.set(key, now);
-            healthChecks_.set(key, now != nullptr && !now->foreign ? now->healthCheckNodePort : 0);
+            servers_.serviceChanged(key, now);
             metrics_.serviceChanged();
             queue();
           },
@@ -139,25 +133,17 @@ Engine::Impl::Impl(const frame::RoleContext& context, Options options)
       loop_(context.loop),
       source_(*context.source),
       log_(context.log),
-      passes_(frame::makeAlarm(context.loop), kPassLimits, [this] { pass(); }),
+      passes_(frame::makeAlarm(context.loop), {kSettle, options_.settings.minSyncPeriod, kMaxDelay},
+              [this] { pass(); }),
       retry_(frame::makeAlarm(context.loop)),
       later_(frame::makeAlarm(context.loop)),
       metrics_(context.metrics),
-      servers_(context, operatorSources(context.config.root())),
-      healthChecks_(context.loop,
-                    [this](const Key& service) { return answerHealthCheck(service); }) {
+      servers_(context, options_.settings, options_.node,
+               {model_, [this] { return progress(); }, [this] { return self(); }}, metrics_) {
   context.metrics.onScrape([this] {
     metrics_.setWithoutLocal(countWithoutLocal(model_));
     metrics_.setQuarantined(applier_ ? applier_->quarantined().size() : 0);
   });
-}
-
-OperatorServers::Sources Engine::Impl::operatorSources(const json& config) {
-  return {[this] { return progress(); },
-          [this] {
-            return isEligible(nodes_.find(Key{"", options_.node}));
-          },
-          {{"services", config.value("services", json::object())}}};
 }
 
 /// A change waits from now on, unless an older one does.
@@ -167,28 +153,6 @@ void Engine::Impl::queue() {
     metrics_.queued(*waitingSince_);
   }
   passes_.trigger();
-}
-
-/// Any of this node's, or those at which node ports are open by configuration.
-std::set<IpAddress> Engine::Impl::healthCheckAddresses() const {
-  if (!options_.settings.nodePortAddresses.empty()) return backendSettings().nodePortAddresses;
-  std::set<IpAddress> any;
-  for (const IpAddress& address : hostAddresses_)
-    any.insert(IpAddress::unspecified(address.family()));
-  return any;
-}
-
-frame::HttpResponse Engine::Impl::answerHealthCheck(const Key& service) const {
-  const std::size_t ready = countReadyHere(model_.slicesOf(service), options_.node);
-  return answerServiceHealth(service, ready,
-                             progress().isHealthy(std::chrono::system_clock::now()));
-}
-
-std::vector<frame::Complaint> Engine::Impl::serverComplaints() const {
-  auto all = servers_.complaints();
-  for (frame::Complaint& complaint : healthChecks_.complaints())
-    all.push_back(std::move(complaint));
-  return all;
 }
 
 template <class T>
@@ -205,7 +169,8 @@ Result<void> Engine::Impl::start() {
   monitor_.emplace(TRY(netlink::Monitor::open({})));
   rtnl_.emplace(TRY(netlink::Rtnl::open()));
   TRY(listAddresses());
-  servers_.open(options_.settings);
+  trackConnections();
+  servers_.open();
   kernelEvents_.emplace(loop_, monitor_->fd());
   waitForKernel();
   source_.watch({objects::kService, "", "", kOurServices}, services_);
@@ -217,7 +182,6 @@ Result<void> Engine::Impl::start() {
 void Engine::Impl::stop() {
   stopped_ = true;
   servers_.close();
-  healthChecks_.closeAll();
   passes_.cancel();
   retry_->cancel();
   later_->cancel();
@@ -254,31 +218,32 @@ Result<void> Engine::Impl::listAddresses() {
   return {};
 }
 
+void Engine::Impl::trackConnections() {
+  auto applied = applyConntrack(options_.settings.conntrack);
+  if (applied) return;
+  conntrackFailure_ = std::move(applied).error();
+  log_.warning("cannot set how connections are tracked", {{"why", conntrackFailure_->message}});
+}
+
 Node Engine::Impl::thisNode() const {
   Node node{options_.node, {}, {hostAddresses_.begin(), hostAddresses_.end()}};
-  if (const auto* self = nodes_.find(Key{"", options_.node})) {
-    const auto zone = self->meta.labels.find(kZoneLabel);
-    if (zone != self->meta.labels.end()) node.zone = zone->second;
-  }
+  if (self() == nullptr) return node;
+  const auto zone = self()->meta.labels.find(kZoneLabel);
+  if (zone != self()->meta.labels.end()) node.zone = zone->second;
   return node;
 }
 
-/// Pods are known by the cluster's networks, or by this node's. Node ports are open at the node's
-/// own addresses, or at those within the networks that are configured.
+/// Pods are known by the cluster's networks, or by this node's.
 NftBackend::Settings Engine::Impl::backendSettings() const {
   NftBackend::Settings settings;
   settings.pods = options_.settings.clusterCidrs;
-  const auto* self = nodes_.find(Key{"", options_.node});
-  if (settings.pods.empty() && self != nullptr) settings.pods = self->podCidrs;
-  const auto& wanted = options_.settings.nodePortAddresses;
-  for (const IpAddress& address : hostAddresses_) {
-    if (isWithin(address, wanted)) settings.nodePortAddresses.insert(address);
-  }
-  if (!wanted.empty() || self == nullptr) return settings;
+  if (settings.pods.empty() && self() != nullptr) settings.pods = self()->podCidrs;
+  std::vector<IpAddress> internal;
   for (const Family family : {Family::kV4, Family::kV6}) {
-    if (const auto& address = self->internal.of(family))
-      settings.nodePortAddresses.insert(*address);
+    if (self() != nullptr && self()->internal.of(family))
+      internal.push_back(*self()->internal.of(family));
   }
+  settings.nodePortAddresses = options_.settings.nodePorts.of(hostAddresses_, internal);
   return settings;
 }
 
@@ -304,7 +269,6 @@ void Engine::Impl::pass() {
     metrics_.programmed(extent, std::chrono::steady_clock::now() - began, done->added,
                         done->removed);
   conclude(done);
-  healthChecks_.reconcile(healthCheckAddresses());
   tellRefused(refused);
   watchTable();
   if (!failure_ && (applier_->backend().isUntidy() || !applier_->quarantined().empty()))
@@ -370,7 +334,9 @@ void Engine::Impl::conclude(const Result<NftBackend::Summary>& done) {
   waitingSince_.reset();
   lastProgrammed_ = std::chrono::system_clock::now();
   backoff_.succeeded();
-  forgetFlows(programmed_ ? waiting_.frontends : model_.everything().frontends);
+  if (!programmed_) waiting_.merge(model_.everything());  // besides what has gone meanwhile
+  servers_.programmed(waiting_.frontends, hostAddresses_, backendSettings().nodePortAddresses);
+  forgetFlows(waiting_.frontends);
   waiting_ = {};
   if (std::exchange(programmed_, true)) return;
   ::malloc_trim(0);  // a start takes much more than what stays
@@ -393,7 +359,8 @@ void Engine::Impl::forgetFlows(const std::set<At>& frontends) {
 
 Surroundings Engine::Impl::surroundings() const {
   NftBackend::Settings settings = backendSettings();
-  return {std::move(settings.pods), hostAddresses_, std::move(settings.nodePortAddresses)};
+  return {std::move(settings.pods), hostAddresses_, std::move(settings.nodePortAddresses),
+          options_.settings.nodePorts.localhost};
 }
 
 Problems Engine::Impl::problems() const {
@@ -438,6 +405,9 @@ json Engine::facts() const {
 std::vector<frame::Complaint> Engine::complaints() const {
   std::vector<frame::Complaint> all;
   if (impl_->failure_) all.push_back({impl_->failure_->message, "see the log"});
+  if (impl_->conntrackFailure_)
+    all.push_back({"services.conntrack: " + impl_->conntrackFailure_->message,
+                   "set it in the machine's own network namespace, or remove the key"});
   for (frame::Complaint& complaint : impl_->serverComplaints())
     all.push_back(std::move(complaint));
   if (impl_->applier_) {

@@ -9,9 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-/// Twice kube-proxy's default syncPeriod.
-constexpr std::chrono::seconds kLateAfter{60};
-
 frame::HttpResponse answer(bool good, const json& body) {
   frame::HttpResponse response;
   response.status = good ? 200 : 503;
@@ -24,7 +21,7 @@ frame::HttpResponse answer(bool good, const json& body) {
 }  // namespace
 
 bool Progress::isHealthy(WallTime now) const {
-  return !waitingSince || now - *waitingSince <= kLateAfter;
+  return !waitingSince || now - *waitingSince <= lateAfter;
 }
 
 bool isEligible(const objects::Node* node) {

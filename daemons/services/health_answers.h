@@ -18,7 +18,8 @@ struct Progress {
   std::optional<WallTime>
       waitingSince;  // the oldest change that is not programmed; none: up to date
   WallTime lastProgrammed{};
-  /// Whether nothing has waited for longer than this.
+  std::chrono::milliseconds lateAfter{60'000};  // twice the sync period
+  /// Whether nothing has waited for longer than that.
   bool isHealthy(WallTime now) const;
 };
 

@@ -1,12 +1,11 @@
 #include "daemons/services/health_check_ports.h"
 
-#include <iterator>
-
-#include "daemons/frame/listen.h"
-
 namespace culvert::services {
 
 void HealthCheckPorts::set(const Key& service, std::uint16_t port) {
+  const auto known = ports_.find(service);
+  if (port == (known == ports_.end() ? 0 : known->second)) return;
+  changed_ = true;
   if (port == 0)
     ports_.erase(service);
   else
@@ -14,38 +13,37 @@ void HealthCheckPorts::set(const Key& service, std::uint16_t port) {
 }
 
 void HealthCheckPorts::reconcile(const std::set<IpAddress>& addresses) {
-  std::set<Place> wanted;
+  if (!changed_ && addresses == addresses_) return;
+  changed_ = false;
+  addresses_ = addresses;
+  struct Wanted {
+    Key service;
+    frame::ListenAddress at;
+  };
+  std::map<std::string, Wanted> wanted;
   for (const auto& [service, port] : ports_) {
     for (const IpAddress& address : addresses)
-      wanted.insert({port, address, service});
+      wanted[service.text() + "'s health check node port at " + address.text()] = {service,
+                                                                                   {address, port}};
   }
-  std::erase_if(servers_, [&](const auto& server) { return wanted.count(server.first) == 0; });
-  failures_.clear();
-  for (const Place& place : wanted) {
-    if (servers_.count(place) > 0) continue;
-    if (auto server = open(place)) servers_.emplace(place, std::move(server));
+  std::erase_if(names_, [&](const std::string& name) {  // first: a port may get a new owner
+    const bool gone = wanted.count(name) == 0;
+    if (gone) listeners_.drop(name);
+    return gone;
+  });
+  for (const auto& [name, what] : wanted) {
+    names_.insert(name);
+    listeners_.want(name, what.at, serve(what.service));
   }
 }
 
-std::unique_ptr<frame::HttpServer> HealthCheckPorts::open(const Place& place) {
-  auto socket = frame::listenTcp({place.address, place.port}, frame::Families::kOwnOnly);
-  if (!socket) {
-    failures_.emplace(place, socket.error());
-    return nullptr;
-  }
-  return std::make_unique<frame::HttpServer>(
-      loop_, std::move(socket->fd),
-      [this, service = place.service](const frame::HttpRequest&, const frame::Respond& respond) {
-        respond(answer_(service));
-      });
-}
-
-std::vector<frame::Complaint> HealthCheckPorts::complaints() const {
-  std::vector<frame::Complaint> all;
-  for (const auto& [place, why] : failures_)
-    all.push_back({"health check of Service " + place.service.text() + ": " + why.message,
-                   "free the port, or give the Service another healthCheckNodePort"});
-  return all;
+Listeners::Serve HealthCheckPorts::serve(const Key& service) {
+  const auto answer = [this, service](const frame::HttpRequest&, const frame::Respond& respond) {
+    respond(answer_(service));
+  };
+  return [this, answer](UniqueFd socket) {
+    return std::make_shared<frame::HttpServer>(loop_, std::move(socket), answer);
+  };
 }
 
 }  // namespace culvert::services

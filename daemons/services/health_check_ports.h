@@ -1,12 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <map>
-#include <memory>
 #include <set>
-#include <vector>
+#include <string>
 
 #include "daemons/frame/http_server.h"
-#include "daemons/frame/role.h"
+#include "daemons/services/listeners.h"
 #include "daemons/services/plan.h"
 
 namespace culvert::services {
@@ -17,31 +17,25 @@ class HealthCheckPorts {
  public:
   using Answer = std::function<frame::HttpResponse(const Key& service)>;
 
-  HealthCheckPorts(boost::asio::io_context& loop, Answer answer)
-      : loop_(loop), answer_(std::move(answer)) {}
+  /// Both must outlive this.
+  HealthCheckPorts(boost::asio::io_context& loop, Listeners& listeners, Answer answer)
+      : loop_(loop), listeners_(listeners), answer_(std::move(answer)) {}
 
   /// The Service's port; 0: it has none. Nothing is opened before the next reconcile().
   void set(const Key& service, std::uint16_t port);
-  /// Listens on all these addresses and no others. Where it cannot, it tries again each time.
+  /// Listens at all these addresses and no others.
   void reconcile(const std::set<IpAddress>& addresses);
-  void closeAll() { servers_.clear(); }
-
-  std::vector<frame::Complaint> complaints() const;
 
  private:
-  struct Place {
-    std::uint16_t port = 0;
-    IpAddress address;
-    Key service;
-    auto operator<=>(const Place&) const = default;
-  };
-  std::unique_ptr<frame::HttpServer> open(const Place& place);
+  Listeners::Serve serve(const Key& service);
 
   boost::asio::io_context& loop_;
+  Listeners& listeners_;
   Answer answer_;
   std::map<Key, std::uint16_t> ports_;
-  std::map<Place, std::unique_ptr<frame::HttpServer>> servers_;
-  std::map<Place, Error> failures_;
+  std::set<IpAddress> addresses_;
+  std::set<std::string> names_;  // of what is wanted of `listeners_`
+  bool changed_ = false;
 };
 
 }  // namespace culvert::services

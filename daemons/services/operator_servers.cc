@@ -1,14 +1,16 @@
 #include "daemons/services/operator_servers.h"
 
-#include "daemons/frame/listen.h"
-
 namespace culvert::services {
 
 using frame::HttpRequest;
 using frame::Respond;
 
-OperatorServers::OperatorServers(const frame::RoleContext& context, Sources sources)
-    : loop_(context.loop), metrics_(context.metrics), sources_(std::move(sources)) {
+OperatorServers::OperatorServers(const frame::RoleContext& context, Listeners& listeners,
+                                 Sources sources)
+    : loop_(context.loop),
+      metrics_(context.metrics),
+      listeners_(listeners),
+      sources_(std::move(sources)) {
   routeHealth("healthz", ProxyCheck::kHealthz);
   routeHealth("livez", ProxyCheck::kLivez);
   routeMetrics();
@@ -45,22 +47,20 @@ void OperatorServers::routeMetrics() {
 }
 
 void OperatorServers::open(const Settings& settings) {
-  listen(settings.healthz, healthRoutes_, "services.healthz.address");
-  listen(settings.metrics, metricsRoutes_, "services.metrics.address");
+  listen("services.healthz.address", settings.healthz, healthRoutes_);
+  listen("services.metrics.address", settings.metrics, metricsRoutes_);
 }
 
-void OperatorServers::listen(const std::optional<frame::ListenAddress>& address,
-                             const frame::Router& router, const char* key) {
+void OperatorServers::listen(const char* key, const std::optional<frame::ListenAddress>& address,
+                             const frame::Router& router) {
   if (!address) return;
-  auto socket = frame::listenTcp(*address);
-  if (!socket) {
-    complaints_.push_back({socket.error().message, std::string("set ") + key});
-    return;
-  }
-  servers_.push_back(std::make_unique<frame::HttpServer>(
-      loop_, std::move(socket->fd), [&router](const HttpRequest& request, Respond respond) {
-        router.dispatch(request, std::move(respond));
-      }));
+  const auto answer = [&router](const HttpRequest& request, Respond respond) {
+    router.dispatch(request, std::move(respond));
+  };
+  const auto serve = [this, answer](UniqueFd socket) {
+    return std::make_shared<frame::HttpServer>(loop_, std::move(socket), answer);
+  };
+  listeners_.want(key, *address, serve, frame::Families::kSystemDefault);
 }
 
 }  // namespace culvert::services

@@ -7,6 +7,7 @@
 #include "daemons/frame/http_server.h"
 #include "daemons/frame/role.h"
 #include "daemons/services/health_answers.h"
+#include "daemons/services/listeners.h"
 #include "daemons/services/settings.h"
 
 namespace culvert::services {
@@ -21,26 +22,22 @@ class OperatorServers {
     nlohmann::json config;  // for /configz
   };
 
-  OperatorServers(const frame::RoleContext& context, Sources sources);
+  /// `listeners` must outlive this.
+  OperatorServers(const frame::RoleContext& context, Listeners& listeners, Sources sources);
 
-  /// Where it cannot listen, it complains, and the role works on.
   void open(const Settings& settings);
-  void close() { servers_.clear(); }
-
-  std::vector<frame::Complaint> complaints() const { return complaints_; }
 
  private:
   void routeHealth(const std::string& path, ProxyCheck check);
   void routeMetrics();
-  void listen(const std::optional<frame::ListenAddress>& address, const frame::Router& router,
-              const char* key);
+  void listen(const char* key, const std::optional<frame::ListenAddress>& address,
+              const frame::Router& router);
 
   boost::asio::io_context& loop_;
   frame::Metrics& metrics_;
+  Listeners& listeners_;
   Sources sources_;
   frame::Router healthRoutes_, metricsRoutes_;
-  std::vector<std::unique_ptr<frame::HttpServer>> servers_;
-  std::vector<frame::Complaint> complaints_;
 };
 
 }  // namespace culvert::services

@@ -1,13 +1,12 @@
 #include "daemons/services/role.h"
 
+#include "daemons/services/configuration.h"
 #include "daemons/services/engine.h"
 #include "daemons/services/layout.h"
 
 namespace culvert::services {
 namespace {
 
-using frame::Key;
-using frame::KeyType;
 using frame::RoleStatus;
 using nlohmann::json;
 
@@ -60,32 +59,27 @@ class ServicesRole final : public frame::Role {
   Engine engine_;
 };
 
-std::vector<Key> keys() {
-  return {
-      {"services.clusterCIDRs", KeyType::kStrings, "this node's podCIDRs",
-       "who sends from them is a pod"},
-      {"services.masqueradeAll", KeyType::kBoolean, "false",
-       "packets to cluster IPs come from this node, also those of pods"},
-      {"services.nodePortAddresses", KeyType::kStrings, "primary",
-       "networks whose addresses on this node have node ports open; primary: its InternalIPs"},
-      {"services.healthz.address", KeyType::kString, "0.0.0.0:10256",
-       "where load balancers ask for /healthz and /livez; \"\" is off"},
-      {"services.metrics.address", KeyType::kString, "127.0.0.1:10249",
-       "where /metrics, /proxyMode and /configz are served as by kube-proxy; \"\" is off"},
-  };
+void check(const frame::Config& config, const frame::Settings&, cni::Problems& problems) {
+  (void)readConfiguration(config, problems);
 }
 
-void check(const frame::Config& config, const frame::Settings&, cni::Problems& problems) {
-  (void)readSettings(config.section("services", problems));
+/// A name given to the daemon counts more than hostnameOverride, and that more than the host's own.
+std::string nodeNameOf(const frame::RoleContext& context, const Configuration& configuration) {
+  const bool given =
+      context.config.root().contains("nodeName") || !context.config.variable("NODE_NAME").empty();
+  return given || configuration.hostname.empty() ? context.settings.nodeName
+                                                 : configuration.hostname;
 }
 
 Result<std::unique_ptr<frame::Role>> create(const frame::RoleContext& context) {
   if (context.source == nullptr)
     return makeError(Errc::kInvalidConfig, "the role services needs a source");
   cni::Problems problems;
-  Engine::Options options{context.settings.nodeName,
-                          readSettings(context.config.section("services", problems))};
+  Configuration configuration = readConfiguration(context.config, problems);
   TRY(problems.take());
+  for (const std::string& warning : configuration.warnings)
+    context.log.warning("KubeProxyConfiguration", {{"what", warning}});
+  Engine::Options options{nodeNameOf(context, configuration), std::move(configuration.settings)};
   return std::unique_ptr<frame::Role>(new ServicesRole(context, std::move(options)));
 }
 
@@ -104,7 +98,7 @@ Result<void> cleanUp(const frame::Config&, const frame::Settings&, const frame::
 }  // namespace
 
 frame::RoleType roleType() {
-  return {"services", keys(), check, create, cleanUp};
+  return {"services", configurationKeys(), check, create, cleanUp};
 }
 
 }  // namespace culvert::services

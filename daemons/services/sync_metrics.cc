@@ -103,6 +103,8 @@ SyncMetrics::SyncMetrics(frame::Metrics& metrics)
                                       "Changes of EndpointSlices not yet programmed.")),
       quarantined_(
           metrics.gauge("culvert_services_quarantined", "Services that the kernel refuses.")),
+      localhostListeners_(metrics.gauge("kubeproxy_nftables_localhost_nodeport_listeners",
+                                        "Node ports open at 127.0.0.1 and ::1.")),
       services_(metrics.counter("kubeproxy_sync_proxy_rules_service_changes_total",
                                 "Changes of Services.")),
       endpoints_(metrics.counter("kubeproxy_sync_proxy_rules_endpoint_changes_total",
@@ -117,6 +119,13 @@ SyncMetrics::SyncMetrics(frame::Metrics& metrics)
                                "Times that somebody else had changed the table.")),
       flows_(metrics.counter("kubeproxy_conntrack_reconciler_deleted_entries_total",
                              "UDP flows forgotten because their endpoint was gone.")),
+      localhostFailures_(
+          metrics.counter("kubeproxy_nftables_localhost_nodeport_listener_creation_failures_total",
+                          "Attempts to listen at 127.0.0.1 or ::1 that failed.")),
+      localhostRefused_(
+          metrics.counter("kubeproxy_nftables_localhost_nodeport_rejected_packets_total",
+                          "Connections to node ports at localhost that were reset at once.",
+                          {{"protocol", "tcp"}})),
       flowsDuration_(metrics.histogram("kubeproxy_conntrack_reconciler_sync_duration_seconds",
                                        "How long looking for such flows took.", syncBounds())) {}
 
@@ -172,6 +181,18 @@ void SyncMetrics::setWithoutLocal(const WithoutLocal& counts) {
 
 void SyncMetrics::setQuarantined(std::size_t services) {
   quarantined_.Set(static_cast<double>(services));
+}
+
+void SyncMetrics::localhostListens(std::size_t ports) {
+  localhostListeners_.Set(static_cast<double>(ports));
+}
+
+void SyncMetrics::localhostListenFailed() {
+  localhostFailures_.Increment();
+}
+
+void SyncMetrics::localhostRefused() {
+  localhostRefused_.Increment();
 }
 
 }  // namespace culvert::services

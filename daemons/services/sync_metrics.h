@@ -36,6 +36,10 @@ class SyncMetrics {
   void forgotFlows(std::chrono::duration<double> took, std::size_t count);
   void setWithoutLocal(const WithoutLocal& counts);
   void setQuarantined(std::size_t services);
+  // Of node ports at localhost (KEP-6032)
+  void localhostListens(std::size_t ports);
+  void localhostListenFailed();
+  void localhostRefused();  // a connection was reset at once
 
  private:
   template <class Metric>
@@ -45,8 +49,9 @@ class SyncMetrics {
   std::vector<std::chrono::system_clock::time_point> triggers_;  // not yet programmed
   Both<prometheus::Histogram> duration_, full_, partial_, latency_;
   Both<prometheus::Gauge> programmedAt_, queuedAt_, internal_, external_;
-  prometheus::Gauge &servicesPending_, &endpointsPending_, &quarantined_;
-  prometheus::Counter &services_, &endpoints_, &failures_, &added_, &removed_, &repairs_, &flows_;
+  prometheus::Gauge &servicesPending_, &endpointsPending_, &quarantined_, &localhostListeners_;
+  prometheus::Counter &services_, &endpoints_, &failures_, &added_, &removed_, &repairs_, &flows_,
+      &localhostFailures_, &localhostRefused_;
   prometheus::Histogram& flowsDuration_;
 };
 

@@ -30,6 +30,18 @@ std::string textOf(const IpAddress& address) {
   return address.text();
 }
 
+/// A node port at localhost, where no rule but the daemon itself carries the connection.
+bool isCarried(const Surroundings& surroundings, const Packet& packet) {
+  return surroundings.localhostNodePorts && packet.to.isLoopback() &&
+         packet.protocol == Protocol::kTcp && packet.origin == Origin::kHost;
+}
+
+std::set<IpAddress> nodePortsFor(const Surroundings& surroundings, const Packet& packet) {
+  std::set<IpAddress> all = surroundings.nodePortAddresses;
+  if (isCarried(surroundings, packet)) all.insert(packet.to);
+  return all;
+}
+
 /// The sentences about one packet, in the order in which things are decided.
 class Walk {
  public:
@@ -37,7 +49,7 @@ class Walk {
       : model_(model),
         surroundings_(surroundings),
         packet_(packet),
-        verdict_(evaluate(model, surroundings.nodePortAddresses, packet)) {}
+        verdict_(evaluate(model, nodePortsFor(surroundings, packet), packet)) {}
 
   json result() const {
     json endpoints = json::array();
@@ -95,7 +107,7 @@ class Walk {
              std::to_string(packet_.port) + "/" + std::string(objects::textOf(packet_.protocol)) +
              ": refused";
     return where + " is no Service's: left alone (node ports are open at: " +
-           listed(surroundings_.nodePortAddresses, packet_.to.family()) + ")";
+           listed(nodePortsFor(surroundings_, packet_), packet_.to.family()) + ")";
   }
 
   std::string frontend() const {
@@ -104,6 +116,8 @@ class Walk {
     const std::string where = services::textOf(target());
     if (!hasKind(Frontend::Kind::kNodePort))
       return where + " is the " + services::textOf(verdict_.held->frontend->kind) + " of " + owner;
+    if (isCarried(surroundings_, packet_))
+      return where + " is a node port of " + owner + ": culvertd carries connections at localhost";
     return where + ": node ports are open at this address, and this one is of " + owner;
   }
 

@@ -16,6 +16,7 @@ struct Surroundings {
   std::vector<IpPrefix> pods;             // who sends from them is a pod
   std::set<IpAddress> host;               // this host's addresses
   std::set<IpAddress> nodePortAddresses;  // those of them at which node ports are open
+  bool localhostNodePorts = false;        // also, for this host and TCP, at 127.0.0.1 and ::1
 };
 
 Origin originOf(const Surroundings& surroundings, const IpAddress& source);

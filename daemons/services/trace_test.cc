@@ -50,6 +50,22 @@ class Trace : public testing::Test {
   Model model_;
 };
 
+TEST_F(Trace, ANodePortAtLocalhostIsCarriedByTheDaemonIfItIsOpenThere) {
+  EXPECT_EQ(ask("127.0.0.1", "127.0.0.1", 30080)["verdict"], "not a service");
+  Surroundings open = kHere;
+  open.localhostNodePorts = true;
+  const json told =
+      trace(model_, open, *parsePacket({"127.0.0.1", "127.0.0.1", "30080", "TCP"}, open));
+  EXPECT_EQ(told["verdict"], "forward");
+  EXPECT_EQ(
+      told["steps"][1],
+      "127.0.0.1:30080/TCP is a node port of ns/web, port http: culvertd carries connections at "
+      "localhost");
+  EXPECT_EQ(trace(model_, open,
+                  *parsePacket({"127.0.0.1", "127.0.0.1", "30080", "UDP"}, open))["verdict"],
+            "not a service");
+}
+
 TEST_F(Trace, APodAtAClusterIp) {
   const json told = ask("10.1.0.9", "10.96.0.1", 80);
   EXPECT_EQ(told["verdict"], "forward");
