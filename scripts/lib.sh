@@ -16,7 +16,7 @@ packages() {
     unit) echo libgtest-dev libgmock-dev libyaml-cpp-dev ;;
     network) echo iproute2 iputils-ping nftables python3 util-linux ;;
     bench) echo gcc libc6-dev make containernetworking-plugins iptables ;;
-    conformance) echo gcc libc6-dev make python3-pytest python3-pytest-xdist python3-yaml containernetworking-plugins iptables strace procps iperf3 openssl zsh fish ;;
+    conformance) echo gcc libc6-dev make python3-pytest python3-pytest-xdist python3-yaml containernetworking-plugins iptables strace procps iperf3 openssl tcpdump zsh fish ;;
     sources) echo etcd-server etcd-client openssl ;;
     bgp) echo bird2 gobgpd ;;
     dhcp) echo dnsmasq-base kea-dhcp4-server kea-dhcp6-server ;;
