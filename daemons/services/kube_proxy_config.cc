@@ -183,8 +183,8 @@ class Translator {
   void translateMode() {
     static const std::vector<std::string> kModes{"", "iptables", "ipvs", "nftables"};
     if (std::find(kModes.begin(), kModes.end(), mode_) == kModes.end())
-      return problem("mode", shown(mode_) + " is none of iptables, ipvs, nftables");
-    if (!mode_.empty() && mode_ != "nftables")
+      problem("mode", shown(mode_) + " is none of iptables, ipvs, nftables");
+    else if (!mode_.empty() && mode_ != "nftables")
       warn("mode", shown(mode_) +
                        " is not used: it is nftables, with node ports at the node's "
                        "primary addresses unless nodePortAddresses says others");

@@ -148,7 +148,8 @@ Result<cni::AddResult> add(const cni::Request& request) {
   TRY(configureContainer(sandbox, planInside(veth.peer, result), result, {})
           .context("configure '" + request.ifName + "'"));
   prepareHostInterface(veth.near.name);
-  TRY(configureAndSettle(host, planHost(veth.near.index, result), TRY(AddressEvents::open()))
+  AddressEvents events = TRY(AddressEvents::open());
+  TRY(configureAndSettle(host, planHost(veth.near.index, result), std::move(events))
           .context("configure '" + veth.near.name + "'"));
   awaitCarriers(sandbox.rtnl, {veth.peer});
   rollback.dismiss();

@@ -141,8 +141,10 @@ Result<void> configureContainer(Sandbox& sandbox, InterfaceSetup setup,
   for (auto& address : setup.addresses)
     address.duplicateDetection = options.duplicateDetection;
   if (!v6) return sandbox.rtnl.configure(setup);
-  if (!options.duplicateDetection)
-    return configureAndSettle(sandbox.rtnl, setup, TRY(AddressEvents::openIn(sandbox.ns)));
+  if (!options.duplicateDetection) {
+    AddressEvents addresses = TRY(AddressEvents::openIn(sandbox.ns));
+    return configureAndSettle(sandbox.rtnl, setup, std::move(addresses));
+  }
 
   netlink::Socket events = TRY(netlink::Socket::openIn(sandbox.ns, NETLINK_ROUTE));
   TRY(events.subscribe(RTNLGRP_IPV6_IFADDR));
