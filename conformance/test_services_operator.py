@@ -84,7 +84,7 @@ def test_a_port_that_somebody_else_has_is_a_complaint(balanced):
     for one in taken:
         one.close()
     for port in (32000, HEALTHZ):
-        cluster.wait_until(lambda: can_ask(balanced, NODE_ADDRESSES[0], port), balanced.log)
+        cluster.wait_until(lambda: can_ask(balanced, NODE_ADDRESSES[0], port, "/livez"), balanced.log)
     cluster.wait_until(lambda: not balanced.get("/v1/status")["roles"][0]["complaints"], balanced.log)
 
 
