@@ -78,7 +78,16 @@ def test_a_thousand_streams_outlive_the_daemon(two, traffic, kill):
 
 
 def test_streams_outlive_changes_to_other_endpoints_and_services(two, traffic):
-    """Endpoints that go keep their connections; who stays is not moved."""
+    """Endpoints that go keep their connections; who stays is not moved. A pod that is going serves until its requests are answered:
+    one that vanishes takes the datagram with it that is on its way to it."""
+    def gone(conditions):
+        leaving = slices(1, "c", "d", port=ECHO, name="s1-leaving", conditions=conditions)
+        for one in leaving:
+            one["metadata"]["labels"]["kubernetes.io/service-name"] = "s1"
+        return leaving
+
+    two.set(service(1), *slices(1, "b", port=ECHO), *gone({"ready": False, "serving": True, "terminating": True}))
+    traffic.moves_on()
     two.set(service(1), *slices(1, "b", port=ECHO))
     traffic.moves_on()
     two.set(service(1), *slices(1, *ENDPOINTS, port=ECHO), service(2), *slices(2, "a"))

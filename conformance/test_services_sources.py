@@ -105,6 +105,8 @@ def test_only_what_is_for_this_node_is_asked_for(served):
     served.control("requests")
     two.start()
     becomes(two, 1, {"b"})
+    for daemon in two.daemons.values():
+        daemon.await_ready()
     assert named(two.daemons["n1"]) == {"test/s1"}
     asked = [urllib.parse.unquote(path) for _, path in served.control("requests")]
     for resource, selector in (("services", f"!{PROXY_NAME}"), ("services", f"!{HEADLESS}"), ("endpointslices", f"!{HEADLESS}"),

@@ -1,6 +1,7 @@
 #include "plugins/shared/record.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,9 +58,12 @@ Result<std::optional<Record>> readRecord(const std::string& file) {
 
 /// The files of the network, with what a crash left unfinished. No folder: none.
 Result<std::vector<std::string>> listFiles(const std::string& folder, const std::string& prefix) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), &::closedir);
-  if (!open && errno == ENOENT) return std::vector<std::string>();
-  if (!open) return fromErrno(errno, "open '" + folder + "'");
+  // Not opendir(), which asks not to wait (O_NONBLOCK): the kernel once answered "try again".
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return std::vector<std::string>();
+  if (fd < 0) return fromErrno(errno, "open '" + folder + "'");
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::fdopendir(fd), &::closedir);  // which owns fd
+  if (!open) return fromErrno(errno, "read '" + folder + "'");
   std::vector<std::string> files;
   while (const dirent* entry = ::readdir(open.get())) {
     const std::string name = entry->d_name;
