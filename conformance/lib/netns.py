@@ -102,7 +102,7 @@ class NetNs:
             os.close(there)
             os.close(home)
 
-    def run(self, *command, check=True, stdin=None, timeout=30):
+    def run(self, *command, check=True, stdin=None, timeout=120):
         """Run a command inside; its standard output as text."""
         with self.enter():
             done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
