@@ -1,4 +1,5 @@
 """tuning: the reference's cases, its backup file, what DEL restores, what CHECK notices, the allowlist."""
+import fcntl
 import json
 import os
 
@@ -72,7 +73,10 @@ def tuned(host, container, tmp_path):
 
 @pytest.fixture
 def allowlist():
-    """Writes the node's allowlist; on a file system of the test's own, if the machine has no such folder."""
+    """Writes the node's allowlist; on a file system of the test's own, if the machine has no such folder. Workers take turns: the
+    kernel takes away what the others have mounted there when one removes the folder."""
+    turn = os.open("/etc", os.O_RDONLY)
+    fcntl.flock(turn, fcntl.LOCK_EX)
     made = not os.path.isdir(os.path.dirname(ALLOWLIST))
     os.makedirs(os.path.dirname(ALLOWLIST), exist_ok=True)
     from lib import netns
@@ -85,6 +89,7 @@ def allowlist():
     netns._check(netns._libc.umount(os.path.dirname(ALLOWLIST).encode()), "umount")
     if made:
         os.rmdir(os.path.dirname(ALLOWLIST))
+    os.close(turn)
 
 
 def records():
