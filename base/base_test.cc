@@ -1,5 +1,7 @@
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -123,6 +125,20 @@ TEST(File, ReadingStopsAtTheLimit) {
   const auto data = readAll(zero.get(), 100000);
   ASSERT_FALSE(data);
   EXPECT_EQ(data.error().code, Errc::kDecode);
+}
+
+TEST(File, ADirectoryIsListedWholeOrIsNotThere) {
+  const std::string folder = ::testing::TempDir() + "culvert-list-test";
+  EXPECT_EQ(listDirectory(folder).error().code, Errc::kNotFound);
+  ASSERT_TRUE(ensureDirectory(folder, 0700));
+  EXPECT_THAT(listDirectory(folder).value(), ::testing::IsEmpty());
+  ASSERT_TRUE(replaceFile(folder + "/.hidden", "", 0600));
+  ASSERT_TRUE(replaceFile(folder + "/one", "", 0600));
+  EXPECT_THAT(listDirectory(folder).value(), ::testing::UnorderedElementsAre(".hidden", "one"));
+  EXPECT_EQ(listDirectory(folder + "/one").error().sysErrno, ENOTDIR);
+  ASSERT_TRUE(removeFile(folder + "/one"));
+  ASSERT_TRUE(removeFile(folder + "/.hidden"));
+  ASSERT_EQ(::rmdir(folder.c_str()), 0);
 }
 
 TEST(NetNsTest, OnlyNetworkNamespacesAreOpened) {

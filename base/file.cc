@@ -1,10 +1,12 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 
 namespace culvert {
 
@@ -58,6 +60,29 @@ Result<void> removeFile(const std::string& path) {
     if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fromErrno(errno, "remove " + file);
   }
   return {};
+}
+
+Result<std::vector<std::string>> listDirectory(const std::string& path) {
+  // Not opendir(), which asks not to wait (O_NONBLOCK): the kernel once answered "try again".
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fromErrno(errno, "open " + path);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), &::closedir);
+  if (!stream) {
+    const int err = errno;
+    ::close(fd);  // else the stream's
+    return fromErrno(err, "read " + path);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this function's own
+    const dirent* entry = ::readdir(stream.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return fromErrno(errno, "read " + path);
+  return names;
 }
 
 Result<void> ensureDirectory(const std::string& path, unsigned mode) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -25,6 +26,10 @@ Result<void> replaceFile(const std::string& path, std::string_view data, unsigne
 
 /// Removes `path`, and `path`.new. None there is success.
 Result<void> removeFile(const std::string& path);
+
+/// The names in the directory `path`, in no order, but "." and "..". kNotFound: there is none. All
+/// or an error, never a part.
+Result<std::vector<std::string>> listDirectory(const std::string& path);
 
 /// Creates `path` and its missing parents with `mode`. An existing directory is success.
 Result<void> ensureDirectory(const std::string& path, unsigned mode);

@@ -1,6 +1,5 @@
 #include "daemons/frame/metrics.h"
 
-#include <dirent.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
@@ -26,13 +25,8 @@ MetricFamily single(const char* name, const char* help, MetricType type, double 
 }
 
 double openDescriptors() {
-  DIR* folder = ::opendir("/proc/self/fd");
-  if (folder == nullptr) return 0;
-  double count = -3;  // ".", "..", and the folder itself
-  while (::readdir(folder) != nullptr)
-    ++count;
-  ::closedir(folder);
-  return count;
+  const auto open = listDirectory("/proc/self/fd");
+  return open ? static_cast<double>(open->size()) - 1 : 0;  // but the folder itself
 }
 
 double maxDescriptors() {

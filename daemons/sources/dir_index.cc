@@ -1,6 +1,5 @@
 #include "daemons/sources/dir_index.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -8,7 +7,6 @@
 #include <climits>
 #include <cstdio>
 #include <functional>
-#include <memory>
 
 #include "base/file.h"
 #include "daemons/sources/json_parse.h"
@@ -79,12 +77,10 @@ std::string DirIndex::fileName(const Kind& kind, const Key& key, bool isOverlay)
 }
 
 Result<std::vector<std::string>> DirIndex::files() const {
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(folder_.c_str()), ::closedir);
-  if (!folder) return fromErrno(errno, folder_);
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(folder.get())) {
-    if (isManifest(entry->d_name)) names.emplace_back(entry->d_name);
-  }
+  auto listed = listDirectory(folder_);
+  if (!listed) return fromErrno(listed.error().sysErrno, folder_);
+  std::vector<std::string> names = *std::move(listed);
+  std::erase_if(names, [](const std::string& name) { return !isManifest(name); });
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -1,10 +1,8 @@
 #include "ipam/dhcp/record.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -249,13 +247,12 @@ Result<void> Store::remove(const std::string& key) const {
 }
 
 Result<std::vector<std::string>> Store::list(std::string_view network) const {
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(directory_.c_str()), ::closedir);
-  if (!directory && errno == ENOENT) return std::vector<std::string>();
-  if (!directory) return fromErrno(errno, "open " + directory_);
+  const auto names = listDirectory(directory_);
+  if (!names && names.error().code == Errc::kNotFound) return std::vector<std::string>();
+  if (!names) return names.error();
   const std::string prefix = network.empty() ? "" : networkPart(network) + "-";
   std::vector<std::string> keys;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    const std::string name = entry->d_name;
+  for (const std::string& name : *names) {
     if (isKey(name) && name.starts_with(prefix)) keys.push_back(name);
   }
   return keys;

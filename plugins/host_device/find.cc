@@ -1,6 +1,5 @@
 #include "plugins/host_device/find.h"
 
-#include <dirent.h>
 #include <net/if.h>
 #include <unistd.h>
 
@@ -11,6 +10,8 @@
 #include <cstdlib>
 #include <memory>
 #include <vector>
+
+#include "base/file.h"
 
 namespace culvert::plugins {
 namespace {
@@ -24,11 +25,8 @@ constexpr char kAuxiliaryBus[] = "/sys/bus/auxiliary/devices/";
 
 /// Sorted; none if there is no such folder.
 std::vector<std::string> listFolder(const std::string& folder) {
-  std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), &::closedir);
-  while (const dirent* entry = open ? ::readdir(open.get()) : nullptr) {
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  }
+  auto names = listDirectory(folder).value_or(std::vector<std::string>());
+  std::erase_if(names, [](const std::string& name) { return name.starts_with('.'); });
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -1,10 +1,5 @@
 #include "plugins/multi/journal.h"
 
-#include <dirent.h>
-
-#include <cerrno>
-#include <memory>
-
 #include "base/file.h"
 #include "cni/config_reader.h"
 #include "cni/environment.h"
@@ -94,13 +89,11 @@ Result<void> Journal::remove(const cni::Request& request) const {
 
 Result<std::vector<std::string>> Journal::listFiles(std::string_view suffix) const {
   std::vector<std::string> paths;
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(folder_.c_str()), ::closedir);
-  if (!stream && errno == ENOENT) return paths;
-  if (!stream) return fromErrno(errno, "open " + folder_);
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this function's own
-  while (const dirent* item = ::readdir(stream.get())) {
-    if (std::string_view(item->d_name).ends_with(suffix))
-      paths.push_back(folder_ + "/" + item->d_name);
+  const auto names = listDirectory(folder_);
+  if (!names && names.error().code == Errc::kNotFound) return paths;
+  if (!names) return names.error();
+  for (const std::string& name : *names) {
+    if (name.ends_with(suffix)) paths.push_back(folder_ + "/" + name);
   }
   return paths;
 }

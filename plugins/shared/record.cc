@@ -1,11 +1,5 @@
 #include "plugins/shared/record.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <memory>
 #include <set>
 
 #include "base/file.h"
@@ -58,15 +52,11 @@ Result<std::optional<Record>> readRecord(const std::string& file) {
 
 /// The files of the network, with what a crash left unfinished. No folder: none.
 Result<std::vector<std::string>> listFiles(const std::string& folder, const std::string& prefix) {
-  // Not opendir(), which asks not to wait (O_NONBLOCK): the kernel once answered "try again".
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) return std::vector<std::string>();
-  if (fd < 0) return fromErrno(errno, "open '" + folder + "'");
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::fdopendir(fd), &::closedir);  // which owns fd
-  if (!open) return fromErrno(errno, "read '" + folder + "'");
+  const auto names = listDirectory(folder);
+  if (!names && names.error().code == Errc::kNotFound) return std::vector<std::string>();
+  if (!names) return names.error();
   std::vector<std::string> files;
-  while (const dirent* entry = ::readdir(open.get())) {
-    const std::string name = entry->d_name;
+  for (const std::string& name : *names) {
     if (name.starts_with(prefix)) files.push_back(folder + '/' + name);
   }
   return files;
