@@ -7,6 +7,7 @@ import pytest
 from lib import balance, cluster
 from lib.balance import CLIENTS, NODE_ADDRESSES, NODE_OF, PORTS, slice_of
 from lib.echo import UDP
+from lib.pair import TERMINATING
 
 pytestmark = pytest.mark.netns
 
@@ -48,8 +49,7 @@ class World:
                 "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}
 
     def endpoint(self, address):
-        state = self.random.choice([{}, {}, {}, {"ready": False, "serving": False},
-                                    {"ready": False, "serving": True, "terminating": True}])
+        state = self.random.choice([{}, {}, {}, {"ready": False, "serving": False}, TERMINATING])
         return {"addresses": [address], "nodeName": NODE_OF[address], "conditions": state}
 
     def slices(self, number):

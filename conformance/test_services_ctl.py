@@ -6,6 +6,7 @@ import pytest
 
 from lib import balance, cluster
 from lib.balance import NODE_OF, slice_of
+from lib.pair import TERMINATING
 
 pytestmark = pytest.mark.netns
 FORWARD, FAILED, REJECT, DROP, NOT_OURS = 0, 2, 3, 4, 5
@@ -43,7 +44,6 @@ def endpoints(*list, name="web", slice_name=None, kind="IPv4", port="a"):
     return slice_of(slice_name or f"{name}-{kind.lower()}", name, list, [{"name": port, "port": 8080}], kind)
 
 
-TERMINATING = {"ready": False, "serving": True, "terminating": True}
 UNREADY = {"ready": False, "serving": False}
 
 

@@ -7,7 +7,7 @@ import pytest
 from lib import pair, steady
 from lib.cluster import wait_until
 from lib.echo import TCP, UDP
-from lib.pair import FAMILIES, NODE, POD, V4, V6, backend, place, service, slices
+from lib.pair import FAMILIES, NODE, POD, TERMINATING, V4, V6, backend, place, service, slices
 
 pytestmark = pytest.mark.netns
 
@@ -80,13 +80,11 @@ def test_a_thousand_streams_outlive_the_daemon(two, traffic, kill):
 def test_streams_outlive_changes_to_other_endpoints_and_services(two, traffic):
     """Endpoints that go keep their connections; who stays is not moved. A pod that is going serves until its requests are answered:
     one that vanishes takes the datagram with it that is on its way to it."""
-    def gone(conditions):
-        leaving = slices(1, "c", "d", port=ECHO, name="s1-leaving", conditions=conditions)
-        for one in leaving:
-            one["metadata"]["labels"]["kubernetes.io/service-name"] = "s1"
-        return leaving
-
-    two.set(service(1), *slices(1, "b", port=ECHO), *gone({"ready": False, "serving": True, "terminating": True}))
+    leaving = slices(1, *ENDPOINTS, port=ECHO)
+    for one in leaving:
+        for endpoint in one["endpoints"][1:]:
+            endpoint["conditions"] = TERMINATING
+    two.set(service(1), *leaving)
     traffic.moves_on()
     two.set(service(1), *slices(1, "b", port=ECHO))
     traffic.moves_on()

@@ -196,6 +196,9 @@ def place(kind, number, f, node="n1"):
     return (CLUSTER_IPS[f].format(number) if kind == "ClusterIP" else vip(kind, number, f, node)), 80
 
 
+TERMINATING = {"ready": False, "serving": True, "terminating": True}  # conditions of an endpoint that serves yet
+
+
 def slices(number, *pods, port=8080, name=None, conditions=None):
     """Both families' slices of Service s<number>, with the endpoints on these pods."""
     name = name or f"s{number}"
