@@ -33,7 +33,7 @@ def info(ns, name="eth0"):
     return link(ns, name)["linkinfo"]["info_data"]
 
 
-def eventually(true, seconds=10.0):
+def eventually(true, seconds=2.0):
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)
