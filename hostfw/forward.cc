@@ -1,7 +1,6 @@
 #include "hostfw/forward.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include "hostfw/forward_gate.h"
@@ -17,8 +16,6 @@ using forward::PolicyEntry;
 using forward::PolicyKind;
 using forward::policyMap;
 using nft::Element;
-
-constexpr std::array<Family, 2> kFamilies = {Family::kV4, Family::kV6};
 
 OwnedTable ownedTable() {
   return inetOwned(ownerMap(Family::kV4));

@@ -8,6 +8,8 @@
 
 /// Statements become the expressions nft makes of them: `nft --debug=netlink list ruleset` prints
 /// the same for our rules as for nft's own (nft_kernel_test.cc).
+template class std::vector<culvert::nft::Statement>;
+
 namespace culvert::nft {
 namespace {
 

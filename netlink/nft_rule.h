@@ -274,8 +274,16 @@ struct VerdictMap {
 };
 
 using Statement =
-    std::variant<Compare, InPrefix, InSet, VerdictMap, HasBits, Counter, NoTrack, SetMark, MarkBits,
+    std::variant<Counter, Compare, InPrefix, InSet, VerdictMap, HasBits, NoTrack, SetMark, MarkBits,
                  Masquerade, Nat, DnatMap, Update, Reject, Verdict>;
+
+}  // namespace culvert::nft
+
+/// Compiled once, in nft_rule.cc: it was a fifth of the time of every file that makes rules. (All of vector's
+/// members can be only if the first kind of statement has a default.)
+extern template class std::vector<culvert::nft::Statement>;
+
+namespace culvert::nft {
 
 struct Rule {
   std::vector<Statement> statements;
