@@ -7,20 +7,19 @@ build() {
   need build
   case $preset in
     release) options+=(-D CULVERT_TESTS=OFF) ;; # what is shipped; dev's tests cover the same sources
-    fuzz) need fuzz ;;
     *) need unit ;;
   esac
   say "building $preset"
   (cd "$top" && cmake --preset "$preset" "${options[@]}" > /dev/null && cmake --build "build/$preset" ${targets:+--target "${targets[@]}"} >&2)
 }
 
-cmd_build() { # [PRESET]: release (default), dev (ASan and UBSan), tsan or fuzz, into build/PRESET
+cmd_build() { # [PRESET]: release (default), dev (ASan and UBSan, fuzz targets) or tsan, into build/PRESET
   build "${1:-release}"
 }
 
 cmd_setup() { # [GROUP...]: install what every command here needs (or only: build unit bench ...)
   needs_root setup
-  [ $# -gt 0 ] || set -- build unit network bench conformance dhcp sources bgp podman containerd fuzz lint vm
+  [ $# -gt 0 ] || set -- build unit network bench conformance dhcp sources bgp podman containerd lint vm
   need "$@"
 }
 

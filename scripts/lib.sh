@@ -13,7 +13,7 @@ needs_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root: sudo ./dev $1"; }
 packages() {
   case $1 in
     build) echo g++ cmake ninja-build nettle-dev nlohmann-json3-dev libexpected-dev libboost-dev libmbedtls-dev libyaml-dev libboost-program-options-dev libssl-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev libsimdjson-dev ;;
-    unit) echo libgtest-dev libgmock-dev libyaml-cpp-dev ;;
+    unit) echo clang lld libclang-rt-dev libgtest-dev libgmock-dev libyaml-cpp-dev ;;
     network) echo iproute2 iputils-ping nftables python3 util-linux ;;
     bench) echo gcc libc6-dev make containernetworking-plugins iptables ;;
     conformance) echo gcc libc6-dev make python3-pytest python3-pytest-xdist python3-yaml containernetworking-plugins iptables strace procps iperf3 openssl tcpdump zsh fish ;;
@@ -22,7 +22,6 @@ packages() {
     dhcp) echo dnsmasq-base kea-dhcp4-server kea-dhcp6-server ;;
     podman) echo podman conmon runc busybox-static ;;
     containerd) echo containerd runc busybox-static ;;
-    fuzz) echo clang libclang-rt-dev ;;
     lint) echo git clang-format clang-tidy shellcheck ;;
     vm) echo qemu-system-x86 cpio kmod busybox-static wireguard-tools ;;
     *) fail "no package group $1" ;;

@@ -19,20 +19,18 @@ is_part() { [[ " ${all_parts[*]} " = *" $1 "* ]]; }
 
 need_for() { # all downloads come first: the parts themselves have no network
   case $1 in
-    unit) need build unit ;;
+    unit | fuzz) need build unit ;;
     netns) need build unit network bgp ;;
     conformance) need build network conformance dhcp sources bgp ;;
     runtime) need build network conformance podman containerd ;;
     examples) need build network dhcp ;;
     vm) need build unit network conformance vm && "$top/scripts/vm/kernel.sh" ;;
-    fuzz) need build fuzz ;;
   esac
 }
 
 preset_of() {
   case $1 in
-    unit | netns) echo dev ;;
-    fuzz) echo fuzz ;;
+    unit | netns | fuzz) echo dev ;;
     *) echo release ;;
   esac
 }

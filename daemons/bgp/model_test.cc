@@ -107,11 +107,11 @@ TEST(Model, PeersWithRoutersThatSelectThisNode) {
 TEST(Model, NodesOfAPeerSelectorPeerBackUnlessManual) {
   json input = threeNodes();
   json spec{{"nodeSelector", "!has(rack)"}, {"peerSelector", "rack == 'r1'"}};
-  input["configurations"] = {resource("default", {{"nodeToNodeMeshEnabled", false}})};
-  input["peers"] = {resource("p", spec)};
+  input["configurations"] = json::array({resource("default", {{"nodeToNodeMeshEnabled", false}})});
+  input["peers"] = json::array({resource("p", spec)});
   EXPECT_EQ(modelOf(input).config.peers.size(), 2U);  // we are selected by it
   spec["reversePeering"] = "Manual";
-  input["peers"] = {resource("p", spec)};
+  input["peers"] = json::array({resource("p", spec)});
   EXPECT_EQ(modelOf(input).config.peers.size(), 0U);
   input["thisNode"] = "a";
   EXPECT_EQ(modelOf(input).config.peers.size(), 1U);
@@ -121,7 +121,7 @@ TEST(Model, ANodeWithAClusterIdLeavesTheMeshAndReflectsToSelectedNodes) {
   json input = threeNodes();
   input["nodes"][1]["routeReflectorClusterID"] = "1.0.0.1";
   EXPECT_EQ(modelOf(input).config.peers.size(), 0U);
-  input["peers"] = {resource("rr", {{"peerSelector", "rack == 'r1'"}})};
+  input["peers"] = json::array({resource("rr", {{"peerSelector", "rack == 'r1'"}})});
   const BirdConfig reflector = modelOf(input).config;
   ASSERT_EQ(reflector.peers.size(), 2U);
   EXPECT_TRUE(reflector.peers[0].reflectorClient);
@@ -135,9 +135,10 @@ TEST(Model, ANodeWithAClusterIdLeavesTheMeshAndReflectsToSelectedNodes) {
 TEST(Model, SaysWhatIsWrongAndGoesOnWithTheRest) {
   json input = threeNodes();
   input["nodes"].push_back(
-      {{"name", "d"}, {"ipv4", "198.18.0.4/24"}, {"podBlocks", {"10.244.2.0/25"}}});
+      {{"name", "d"}, {"ipv4", "198.18.0.4/24"}, {"podBlocks", json::array({"10.244.2.0/25"})}});
   input["nodes"].push_back({{"name", "e\";"}, {"ipv4", "198.18.0.5/24"}});
-  input["filters"] = {resource("f", {{"importV4", {{{"action", "Perhaps"}}}}})};
+  input["filters"] =
+      json::array({resource("f", {{"importV4", json::array({{{"action", "Perhaps"}}})}})});
   input["peers"] = {
       resource("in-pods", {{"peerIP", "10.244.9.9"}, {"asNumber", 65001}}),
       resource("one", {{"peerIP", "198.18.0.254"}, {"asNumber", 65001}, {"filters", {"absent"}}}),
@@ -228,20 +229,23 @@ TEST(Render, GivesTheSameNameToNoTwoThings) {
 
 TEST(Render, WritesAnExternalPeerWithEverything) {
   json input = threeNodes();
-  input["nodes"] = {input["nodes"][1]};
+  input["nodes"] = json::array({input["nodes"][1]});
   input["services"] = {"10.96.0.1/32"};
   input["passwords"] = {{"s/k", "pass word;#"}};
-  input["configurations"] = {resource("default", {{"bindMode", "NodeIP"}, {"listenPort", 1179}})};
-  input["filters"] = {resource("f", {{"exportV4",
-                                      {{{"peerType", "eBGP"}, {"action", "Reject"}},
-                                       {{"peerType", "iBGP"}, {"action", "Accept"}}}}})};
-  input["peers"] = {resource("tor", json::parse(R"j({"peerIP": "198.18.9.1", "asNumber": 65001,
+  input["configurations"] =
+      json::array({resource("default", {{"bindMode", "NodeIP"}, {"listenPort", 1179}})});
+  input["filters"] =
+      json::array({resource("f", {{"exportV4",
+                                   {{{"peerType", "eBGP"}, {"action", "Reject"}},
+                                    {{"peerType", "iBGP"}, {"action", "Accept"}}}}})});
+  input["peers"] =
+      json::array({resource("tor", json::parse(R"j({"peerIP": "198.18.9.1", "asNumber": 65001,
     "localASNumber": 64999, "filters": ["f"], "password": {"secretKeyRef": {"name": "s", "key": "k"}},
     "ttlSecurity": 2, "reachableBy": "198.18.0.254", "keepaliveTime": "10s",
     "numAllowedLocalASNumbers": 1, "nextHopMode": "Keep",
     "bfd": {"enabled": true, "intervalMs": 100, "passive": true},
     "importLimit": {"prefixes": 9}, "exportLimit": {"prefixes": 8, "action": "Disable"},
-    "gracefulRestart": {"restartTime": "1m", "longLivedStaleTime": "1h"}})j"))};
+    "gracefulRestart": {"restartTime": "1m", "longLivedStaleTime": "1h"}})j"))});
   const std::string text = textOf(input);
   EXPECT_NE(text.find(R"j(  local 198.18.0.2 port 1179 as 64999;
   strict bind on;
@@ -285,16 +289,16 @@ protocol bgp peer4_tor from t_)j"),
 
 TEST(Render, WritesRules) {
   json input = threeNodes();
-  input["filters"] = {resource("my.filter", json::parse(R"j({"importV4": [
+  input["filters"] = json::array({resource("my.filter", json::parse(R"j({"importV4": [
     {"cidr": "10.0.0.0/8", "matchOperator": "In", "prefixLength": {"min": 16, "max": 24},
      "source": "RemotePeers", "interface": "eth*", "communities": {"values": ["65000:1"]},
      "asPathPrefix": [65001, 65002], "priority": 5, "action": "Accept",
      "operations": [{"addCommunity": {"value": "1:2:3"}}, {"prependASPath": {"prefix": [7, 8]}},
                     {"setPriority": {"value": 6}}]},
     {"cidr": "10.0.0.0/8", "matchOperator": "NotIn", "action": "Reject"},
-    {"cidr": "10.0.0.0/8", "matchOperator": "NotEqual", "action": "Reject"}]})j"))};
-  input["peers"] = {resource(
-      "tor", {{"peerIP", "198.18.0.254"}, {"asNumber", 65001}, {"filters", {"my.filter"}}})};
+    {"cidr": "10.0.0.0/8", "matchOperator": "NotEqual", "action": "Reject"}]})j"))});
+  input["peers"] = json::array({resource(
+      "tor", {{"peerIP", "198.18.0.254"}, {"asNumber", 65001}, {"filters", {"my.filter"}}})});
   const std::string text = textOf(input);
   EXPECT_NE(text.find(R"j(() {
   if (net ~ [ 10.0.0.0/8{16,24} ]) && (source = RTS_BGP) && (defined(ifname)) && (ifname ~ "eth*") && ((65000, 1) ~ bgp_community) && (bgp_path ~ [= 65001 65002 * =]) && (defined(culvert_priority)) && (culvert_priority = 5) then {
@@ -413,7 +417,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Stages, RestartNoMoreThanABatchAtOnceAndEndAtTheGoal) {
   json input = manyNodes(50);
   const BirdConfig before = modelOf(input).config;
-  input["configurations"] = {resource("default", {{"nodeMeshMaxRestartTime", "60s"}})};
+  input["configurations"] = json::array({resource("default", {{"nodeMeshMaxRestartTime", "60s"}})});
   input["nodes"][0]["ipv4"] = "198.18.250.1/15";  // the router id, too
   const BirdConfig after = modelOf(input).config;
   const auto steps = stages(before, after, 10);

@@ -24,7 +24,7 @@ TEST(ParseJson, IsWhatTheOtherParserSays) {
 }
 
 TEST(ParseJson, NestsAsDeepAsTheOtherParser) {
-  for (const std::size_t depth : {63, 64, 65}) {
+  for (const std::size_t depth : {63U, 64U, 65U}) {
     const std::string text = std::string(depth, '[') + std::string(depth, ']');
     EXPECT_EQ(parseJson(text).has_value(), cni::parseJson(text).has_value()) << depth;
   }

@@ -74,7 +74,7 @@ TEST(JsonSplitter, YieldsTheSameHoweverTheBytesArrive) {
     const std::string& text = list ? kList : stream;
     const Outcome whole = split({text}, list);
     ASSERT_EQ(whole.error, "");
-    for (int round = 0; round < 2000; ++round) {
+    for (std::size_t round = 0; round < 2000; ++round) {
       std::vector<std::string> pieces;
       for (std::size_t at = 0; at < text.size(); at += pieces.back().size()) {
         pieces.push_back(text.substr(at, 1 + random() % (round % 30 + 1)));
