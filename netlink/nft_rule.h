@@ -279,8 +279,8 @@ using Statement =
 
 }  // namespace culvert::nft
 
-/// Compiled once, in nft_rule.cc: it was a fifth of the time of every file that makes rules. (All of vector's
-/// members can be only if the first kind of statement has a default.)
+/// Compiled once, in nft_rule.cc: it was a fifth of the time of every file that makes rules. (All
+/// of vector's members can be only if the first kind of statement has a default.)
 extern template class std::vector<culvert::nft::Statement>;
 
 namespace culvert::nft {
