@@ -63,7 +63,6 @@ Result<void> removeFile(const std::string& path) {
 }
 
 Result<std::vector<std::string>> listDirectory(const std::string& path) {
-  // Not opendir(), which asks not to wait (O_NONBLOCK): the kernel once answered "try again".
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return fromErrno(errno, "open " + path);
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), &::closedir);

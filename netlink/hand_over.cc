@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +36,49 @@ struct Generation {
   bool operator==(const Generation&) const = default;
 };
 
+#if defined(__x86_64__) || defined(__aarch64__)
+constexpr bool kHandsOver = true;
+
+/// A system call that leaves errno alone, which the child has in common with the parent: its recv()
+/// that finds nothing would tell the parent that a file it cannot open is to be tried again.
+long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+#if defined(__x86_64__)
+  long result = 0;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result;
+#else
+  register long x8 asm("x8") = number;
+  register long x0 asm("x0") = a;
+  register long x1 asm("x1") = b;
+  register long x2 asm("x2") = c;
+  register long x3 asm("x3") = d;
+  register long x4 asm("x4") = e;
+  register long x5 asm("x5") = f;
+  asm volatile("svc 0"
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+               : "memory");
+  return x0;
+#endif
+}
+#else
+constexpr bool kHandsOver = false;
+long call(long, ...) {
+  return 0;
+}
+#endif
+
+long receive(int socket, std::array<char, 128>& into) {
+  return call(SYS_recvfrom, socket, reinterpret_cast<long>(into.data()),
+              static_cast<long>(into.size()), MSG_DONTWAIT);
+}
+
 Generation readGeneration(int socket) {
   struct {
     nlmsghdr message;
@@ -45,11 +89,11 @@ Generation readGeneration(int socket) {
   kernel.nl_family = AF_NETLINK;
   Generation generation;
   std::array<char, 128> stale{};
-  while (::recv(socket, stale.data(), stale.size(), MSG_DONTWAIT) > 0) {
+  while (receive(socket, stale) > 0) {
   }
-  (void)::sendto(socket, &request, sizeof request, 0, reinterpret_cast<sockaddr*>(&kernel),
-                 sizeof kernel);
-  (void)::recv(socket, generation.answer.data(), generation.answer.size(), MSG_DONTWAIT);
+  call(SYS_sendto, socket, reinterpret_cast<long>(&request), sizeof request, 0,
+       reinterpret_cast<long>(&kernel), sizeof kernel);
+  receive(socket, generation.answer);
   return generation;
 }
 
@@ -57,31 +101,33 @@ void closeAllBut(const Legacy& legacy) {
   unsigned next = 0;
   for (std::size_t i = 0; i < legacy.count; ++i) {
     const auto kept = static_cast<unsigned>(legacy.sockets[i]);
-    if (next < kept) ::close_range(next, kept - 1, 0);
+    if (next < kept) call(SYS_close_range, next, kept - 1);
     next = kept + 1;
   }
-  ::close_range(next, ~0U, 0);
+  call(SYS_close_range, next, ~0U);
 }
 
-/// The child's whole life. It has the parent's memory: nothing here may allocate or lock.
+/// The child's whole life. It has the parent's memory, errno with it: nothing here may allocate or
+/// lock, or call what sets errno.
 int closeWhenQuiet(void* argument) {
   const auto& legacy = *static_cast<const Legacy*>(argument);
   closeAllBut(legacy);
-  (void)::chdir("/");
+  call(SYS_chdir, reinterpret_cast<long>("/"));
   Generation seen = readGeneration(legacy.sockets[0]);
   for (int i = 0; i < kPausesMax; ++i) {
-    ::nanosleep(&kPause, nullptr);
+    call(SYS_nanosleep, reinterpret_cast<long>(&kPause));
     const Generation now = readGeneration(legacy.sockets[0]);
     if (now == seen) break;
     seen = now;
   }
-  ::_exit(0);
+  call(SYS_exit_group);
+  return 0;
 }
 
 }  // namespace
 
 void handOver(const std::vector<int>& sockets) {
-  if (sockets.empty() || sockets.size() > kSocketsMax) return;
+  if (!kHandsOver || sockets.empty() || sockets.size() > kSocketsMax) return;
   void* stack = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return;

@@ -14,7 +14,8 @@ namespace culvert::netlink {
 /// closes its own copies as ever, which then costs nothing.
 ///
 /// The child shares the caller's memory, keeps no other descriptor (nobody waits for the end of our
-/// standard output), and is nobody's: init reaps it. If it cannot be made, nothing has happened.
+/// standard output), and is nobody's: init reaps it. If it cannot be made (it is for x86-64 and
+/// AArch64), nothing has happened.
 void handOver(const std::vector<int>& sockets);
 
 }  // namespace culvert::netlink
