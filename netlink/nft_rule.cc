@@ -6,10 +6,10 @@
 
 #include "netlink/nft_encode.h"
 
-/// Statements become the expressions nft makes of them: `nft --debug=netlink list ruleset` prints
-/// the same for our rules as for nft's own (nft_kernel_test.cc).
 template class std::vector<culvert::nft::Statement>;
 
+/// Statements become the expressions nft makes of them: `nft --debug=netlink list ruleset` prints
+/// the same for our rules as for nft's own (nft_kernel_test.cc).
 namespace culvert::nft {
 namespace {
 
